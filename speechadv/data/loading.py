@@ -1,0 +1,128 @@
+"""Clips into memory: decoded in parallel once, kept as int16 in a memory-mapped file (32 KB a clip)."""
+import hashlib
+import os
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+
+from .. import audio
+from ..errors import InputError, shown
+from .speech_commands import Clip, scan
+from .tasks import background_part
+
+CACHE_VARIABLE = "SPEECHADV_CACHE"
+CACHE_FROM = 1000  # clips; fewer are decoded faster than a cache is worth
+CACHE_BYTES = 4 * 2**30
+
+
+def load(
+    clips: Sequence[Clip], sample_rate: int = 16000, length: int = 16000, *,
+    threads: int | None = None, cache_bytes: int = CACHE_BYTES, notice: audio.Notice = audio.silent,
+) -> np.ndarray:
+    """Decode clips: short ones padded with zeros at the end, longer ones cut.
+
+    Args:
+        clips: what `select` gave (without the labels).
+        sample_rate: Hz.
+        length: samples a clip.
+        threads: decoding threads; None: as many as there are processors, eight at most.
+        cache_bytes: bound on all cache files together; 0 turns the cache off. It lies in SPEECHADV_CACHE, else in the user's cache folder, and is
+            used from 1,000 clips on.
+        notice: called with what `audio.read` had to change, where files are decoded.
+
+    Returns:
+        int16 (len(clips), length), values in [-32768, 32767]; from a cache a copy-on-write memory map.
+
+    Raises:
+        InputError: a file that cannot be read, named.
+    """
+    wanted = len(clips) * length * 2
+    if len(clips) < CACHE_FROM or wanted > cache_bytes:
+        return _decode(clips, sample_rate, length, threads, notice, np.empty((len(clips), length), np.int16))
+    path = cache_folder() / f"clips-{_key(clips, sample_rate, length)}.npy"
+    try:
+        os.utime(path)  # the last use, for the bound
+        return np.load(path, mmap_mode="c")
+    except (OSError, ValueError):
+        return _decode_into_cache(path, clips, sample_rate, length, threads, notice, cache_bytes - wanted)
+
+
+def background(roots: Sequence[str | Path], split: str = "train", sample_rate: int = 16000) -> list[np.ndarray]:
+    """float32 arrays (time,), one a background recording of the roots: a split's part of each (training has the first 80 %)."""
+    return [background_part(clip.path, split, sample_rate) for clip in scan(roots) if clip.split == "background"]
+
+
+def cache_folder() -> Path:
+    """SPEECHADV_CACHE, else the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("speechadv"))
+
+
+def _key(clips: Sequence[Clip], sample_rate: int, length: int) -> str:
+    """A hash of everything that the decoded samples depend on: names, places, sizes, times, cuts."""
+    digest = hashlib.blake2b(f"1 {sample_rate} {length}".encode(), digest_size=16)
+    for clip in clips:
+        try:
+            status = os.stat(clip.path)
+            digest.update(f"\0{clip.path}\0{status.st_size}\0{status.st_mtime_ns}\0{clip.start}\0{clip.gain!r}".encode("utf-8", "surrogateescape"))
+        except OSError:
+            digest.update(b"\0missing")  # decoding says which file it is
+    return digest.hexdigest()
+
+
+def _decode_into_cache(path: Path, clips, sample_rate, length, threads, notice, room: int) -> np.ndarray:
+    """Decode into a file aside and rename it; without a cache where the folder cannot be written."""
+    aside = path.with_name(f".{secrets.token_hex(8)}.npy")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(path.parent, room)
+        array = np.lib.format.open_memmap(aside, mode="w+", dtype=np.int16, shape=(len(clips), length))
+    except OSError:
+        return _decode(clips, sample_rate, length, threads, notice, np.empty((len(clips), length), np.int16))
+    try:
+        _decode(clips, sample_rate, length, threads, notice, array)
+        array.flush()
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    return np.load(path, mmap_mode="c")
+
+
+def _make_room(folder: Path, room: int) -> None:
+    """Remove the cache files used longest ago until the others take at most `room` bytes."""
+    files = sorted(((p.stat().st_mtime, p.stat().st_size, p) for p in folder.glob("clips-*.npy")), reverse=True)
+    for _, size, path in files:
+        room -= size
+        if room < 0:
+            path.unlink(missing_ok=True)
+
+
+def _decode(clips: Sequence[Clip], sample_rate: int, length: int, threads: int | None, notice, array: np.ndarray) -> np.ndarray:
+    """Fill the array, row i from clip i. libsndfile works without the interpreter's lock, so threads help."""
+    recordings = {clip.path: audio.read(clip.path, sample_rate) for clip in _first_of_each(clips)}
+
+    def fill(index: int) -> None:
+        clip = clips[index]
+        if clip.start is None:
+            samples = audio.read(clip.path, sample_rate, length / sample_rate, notice)
+        else:
+            start = round(clip.start * sample_rate / 16000)
+            samples = recordings[clip.path][start : start + length] * np.float32(clip.gain)
+            if not len(samples):
+                raise InputError(f"'{shown(clip.path)}': the recording ends before the length that its header promises")
+        array[index] = audio.to_pcm16(audio.fitted(samples, length))
+
+    with ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(fill, range(len(clips))):
+            pass
+    return array
+
+
+def _first_of_each(clips: Sequence[Clip]) -> list[Clip]:
+    """One clip of each background recording that silence is cut from."""
+    return list({clip.path: clip for clip in clips if clip.start is not None}.values())
