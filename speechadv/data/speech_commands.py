@@ -88,13 +88,14 @@ def scan(roots: str | Path | Sequence[str | Path], train_only: Sequence[str | Pa
     roots = [roots] if isinstance(roots, (str, Path)) else list(roots)
     clips: dict[str, Clip] = {}
     for root in roots:
-        for clip in _scan_root(Path(root)):
+        for clip in scan_root(Path(root)):
             clips.setdefault(clip.name, clip)
     extra = [clip for root in train_only for clip in _scan_training_root(Path(root))]
     return [*clips.values(), *extra]
 
 
-def _scan_root(root: Path) -> list[Clip]:
+def scan_root(root: Path) -> list[Clip]:
+    """The clips and background recordings of one root, see `scan`."""
     words = _words(root)
     listed = read_lists(root)
     test_archive = not listed and BACKGROUND not in words and bool({UNKNOWN, SILENCE} & set(words))
@@ -140,19 +141,17 @@ def read_lists(root: Path) -> dict[str, str] | None:
         return None
     if len(present) < len(LISTS):
         raise DataError(f"data folder '{shown(root)}': expected both {' and '.join(LISTS.values())}, or neither")
-    listed = {}
-    for split, path in present.items():
-        try:
-            lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-        except OSError as problem:
-            raise DataError(f"'{shown(path)}': {problem.strerror}") from None
-        listed.update({_listed_name(line): split for line in lines if line.strip()})
-    return listed
+    return {name: split for split, path in present.items() for name in listed_names(path)}
 
 
-def _listed_name(line: str) -> str:
-    word, _, file_name = line.strip().rpartition("/")
-    return f"{word}/{normal_name(file_name)}"
+def listed_names(path: Path) -> list[str]:
+    """The names in one official list, as `WORD/SPEAKER_nohash_N.wav`. Raises DataError where it cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+    except OSError as problem:
+        raise DataError(f"'{shown(path)}': {problem.strerror}") from None
+    parts = [line.strip().rpartition("/") for line in lines if line.strip()]
+    return [f"{word}/{normal_name(file_name)}" for word, _, file_name in parts]
 
 
 def speaker_of(name: str) -> str:
