@@ -1,0 +1,100 @@
+"""`speechadv models`: the pretrained models and the networks behind them."""
+from pathlib import Path
+from typing import Any, Iterator
+
+import click
+
+from ..errors import ConfigError, shown
+from .common import Voice, json_option
+
+
+@click.group("models", epilog="Example: speechadv models describe resnet")
+def command():
+    """List and describe networks. All pretrained weights are inside the package."""
+
+
+@command.command("list", epilog="Example: speechadv models list --json")
+@json_option
+def list_command(as_json):
+    """Print the pretrained models, and the networks that can be trained.
+
+    With --json: a list of {"name", "architecture", "pretrained", "parameters", "labels"}; the last two are null where there are no weights.
+    """
+    from ..models.pretrained import list_models, read_card, weights_path
+    from ..registry import names
+
+    voice = Voice(as_json)
+    cards = [read_card(weights_path(name)) for name in list_models()]
+    rows = [{"name": c["name"], "architecture": c["architecture"], "pretrained": True, "parameters": c["parameters"], "labels": c["labels"]} for c in cards]
+    rows += [{"name": name, "architecture": name, "pretrained": False, "parameters": None, "labels": None}
+             for name in names("model") if name not in list_models()]
+    for row in rows:
+        if row["pretrained"]:
+            voice.say(f"{row['name']:<16}pretrained, {row['architecture']}, {row['parameters']:,} parameters, {len(row['labels'])} labels")
+        else:
+            voice.say(f"{row['name']:<16}no weights, train it with `speechadv train`")
+    voice.document(rows)
+
+
+@command.command("describe", epilog="Example: speechadv models describe resnet-at")
+@click.argument("name")
+@json_option
+def describe_command(name, as_json):
+    """Print the model card of NAME, after its weights have been checked against it.
+
+    NAME is a pretrained model, a .safetensors file with its card, or a network without weights (then: what it is and its options).
+    """
+    from ..models.pretrained import list_models, load_checkpoint, read_card, weights_path
+    from ..registry import closest, names
+
+    voice = Voice(as_json)
+    if name in list_models() or Path(name).suffix == ".safetensors":
+        path = Path(name) if name not in list_models() else weights_path(name)
+        load_checkpoint(path)
+        content = read_card(path)
+    elif name in names("model"):
+        content = _network(name)
+    else:
+        known = sorted({*list_models(), *names("model")})
+        raise ConfigError(f"unknown model '{shown(name)}'{closest(name, known)} (known: {', '.join(known)})")
+    for line in _lines(content):
+        voice.say(line)
+    voice.document(content)
+
+
+@command.command("download", epilog="Example: speechadv models download")
+def download_command():
+    """Nothing to do: all pretrained weights are inside the package."""
+    from ..models.pretrained import list_models
+
+    click.echo(f"Nothing to download: all pretrained weights are inside the package ({', '.join(list_models())}).")
+
+
+def _network(name: str) -> dict[str, Any]:
+    """What a registered network is, and its constructor's keywords with their defaults."""
+    import inspect
+
+    from ..registry import lookup
+
+    network = lookup("model", name)
+    options = {p.name: p.default for p in inspect.signature(network).parameters.values() if p.default is not p.empty}
+    return {"name": name, "pretrained": False, "description": inspect.getdoc(network), "configuration": options}
+
+
+def _lines(content: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """`key: value` lines, nested tables indented, texts of several lines below their key."""
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            yield f"{indent}{shown(key)}:"
+            yield from _lines(value, indent + "  ")
+        elif isinstance(value, str) and "\n" in value:
+            yield f"{indent}{shown(key)}:"
+            yield from (f"{indent}  {shown(line)}" for line in value.splitlines())
+        else:
+            yield f"{indent}{shown(key)}: {_plain(value)}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (list, tuple)) and not any(isinstance(v, (dict, list, tuple)) for v in value):
+        return " ".join(shown(v) for v in value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value >= 10000 else shown(value)
