@@ -1,0 +1,36 @@
+"""The networks against what their papers say of them."""
+import pytest
+import torch
+
+from speechadv.models.bc_resnet import SubSpectralNorm
+from speechadv.models.layers import count_parameters
+from speechadv.registry import create
+
+TWELVE = tuple(f"label{i}" for i in range(12))
+
+
+# Published sizes: Choi et al. 2019 table 1 (66 K), Kim et al. 2021 table 2 (9.2 K, 321 K). The issue asks for 200 to 500 K for the resnet.
+@pytest.mark.parametrize(("name", "low", "high"), [("tc_resnet8", 65_000, 67_000), ("bc_resnet1", 9_150, 9_250), ("bc_resnet8", 320_500, 321_500),
+                                                   ("ds_cnn", 20_000, 25_000), ("m5", 500_000, 600_000), ("resnet", 200_000, 500_000)])
+def test_size(name, low, high):
+    assert low <= count_parameters(create("model", name, TWELVE)) <= high
+
+
+@pytest.mark.parametrize("options", [{"width": 172, "stem_stride": (2, 1), "strides": (2, 1, 1, 1)}, {"width": 276, "stem_stride": (2, 1), "strides": (2, 1, 1, 1, 1)}])
+def test_larger_ds_cnn(options):
+    model = create("model", "ds_cnn", TWELVE, **options).eval()
+    with torch.no_grad():
+        assert model(torch.zeros(1, 16000)).shape == (1, 12)
+
+
+def test_sub_spectral_norm_is_a_batch_norm_in_each_band():
+    x = torch.randn(4, 3, 20, 7, generator=torch.Generator().manual_seed(0))
+    norm = SubSpectralNorm(3).train()
+    bands = [(b - b.mean((0, 2, 3), keepdim=True)) / (b.var((0, 2, 3), unbiased=False, keepdim=True) + 1e-5).sqrt() for b in x.split(4, 2)]
+    torch.testing.assert_close(norm(x), torch.cat(bands, 2), atol=1e-5, rtol=1e-5)
+
+
+def test_eight_kilohertz_is_heard_too():
+    model = create("model", "m5", TWELVE, sample_rate=8000, kernel=80, stride=4).eval()
+    with torch.no_grad():
+        assert model(torch.zeros(2, 8000)).shape == (2, 12)
