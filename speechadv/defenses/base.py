@@ -1,0 +1,158 @@
+"""The contract of a defense, and a classifier with defenses in front of it, which is again a classifier."""
+from typing import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, InputError, shown
+
+GRADIENTS = ("surrogate", "identity", "none")
+
+
+class StraightThrough(torch.autograd.Function):
+    """The value of one tensor with the gradient of another of the same shape.
+
+    `s + (f - s).detach()` has the same gradient but may miss f by one rounding; here the forward value is f, bit for bit.
+    """
+
+    @staticmethod
+    def forward(ctx, exact: Tensor, surrogate: Tensor) -> Tensor:
+        return exact.view_as(exact)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return None, gradient
+
+
+def straight_through(exact: Tensor, surrogate: Tensor) -> Tensor:
+    """`exact` going forward, `surrogate` going backward (Athalye et al. 2018, arXiv:1802.00420, section 4.1: BPDA).
+
+    Shapes: both (batch, time) -> (batch, time).
+    """
+    return StraightThrough.apply(exact.detach(), surrogate)
+
+
+def check_waveforms(waveforms: Tensor) -> None:
+    """Raises InputError unless waveforms is a floating (batch, time) tensor with at least one sample a clip."""
+    if not waveforms.is_floating_point() or waveforms.ndim != 2 or waveforms.shape[1] == 0:
+        kind = str(waveforms.dtype).removeprefix("torch.")
+        raise InputError(f"expected floating-point waveforms of shape (batch, time), got {tuple(waveforms.shape)} of {kind}")
+
+
+class Defense(nn.Module):
+    """Something that a waveform passes before the classifier hears it.
+
+    The output has the shape of the input, is not delayed against it, and lies on the 16-bit grid k / 32768 within [-1, 1 - 2**-15], so that
+    what is deployed, what is saved and what is scored are the same samples. Configuration is the constructor's keywords; `threads` and other
+    things that only change the speed belong to it too, but not to `name`.
+
+    Attributes:
+        name: the specification that makes it again, such as "mp3:32": `parse_defense(d.name)` gives an equal defense.
+        sample_rate: Hz of the waveforms it is made for.
+        stochastic: whether two calls may differ.
+    """
+
+    stochastic = False
+    name: str
+    sample_rate: int = 16000
+
+    @classmethod
+    def from_spec(cls, text: str, sample_rate: int = 16000) -> "Defense":
+        """Make the defense from what follows the colon in its specification ("" where there is none). Raises ConfigError."""
+        raise NotImplementedError(f"{cls.__name__}.from_spec")
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """What is deployed: (batch, time) float32 -> the same shape."""
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+    def surrogate(self, waveforms: Tensor) -> Tensor:
+        """A differentiable stand-in whose gradient attacks use: (batch, time) -> the same shape. By default the defense itself."""
+        return self(waveforms)
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether `forward` carries its own gradient: true where `surrogate` is not overridden."""
+        return type(self).surrogate is Defense.surrogate
+
+
+class Defended(nn.Module):
+    """A classifier behind defenses: `model(last(...first(waveforms)))`, itself a classifier.
+
+    The forward pass is exact in every mode; what an attack on this model knows is set by `gradient`:
+
+    - "surrogate": each defense passes back the gradient of its `surrogate`. This is the adaptive attack.
+    - "identity": each defense passes the gradient back unchanged.
+    - "none": the defenses pass back zeros, as a pipeline without any stand-in would.
+
+    Training mode, device and freezing pass through to the model and the defenses; the wrapper starts in the mode of the model.
+
+    Args:
+        model: nn.Module with `labels` and `sample_rate`, (batch, time) -> logits (batch, classes).
+        *defenses: in the order of application; none leaves the model as it is.
+        gradient: one of "surrogate", "identity", "none".
+        draws: how many forward passes an attack averages its loss over when a defense is stochastic.
+
+    Raises:
+        ConfigError: an unknown gradient mode, draws below 1, or a defense for another sample rate than the model's.
+
+    Example:
+        >>> defended = Defended(speechadv.load_model("resnet"), *parse_defense("bandpass:100-4000+mp3:32"))
+        >>> logits = defended(waveforms)
+    """
+
+    def __init__(self, model: nn.Module, *defenses: Defense, gradient: str = "surrogate", draws: int = 1):
+        super().__init__()
+        if gradient not in GRADIENTS:
+            raise ConfigError(f"gradient: expected one of {', '.join(GRADIENTS)}, got '{shown(gradient)}'")
+        if draws < 1:
+            raise ConfigError(f"draws: expected at least 1, got {draws}")
+        for defense in defenses:
+            if defense.sample_rate != model.sample_rate:
+                raise ConfigError(f"defense '{defense.name}' is made for {defense.sample_rate} Hz, the model hears {model.sample_rate} Hz")
+        self.model, self.defenses = model, nn.ModuleList(defenses)
+        self.gradient = gradient
+        self._draws = draws
+        self.defenses.train(model.training)
+        self.training = model.training
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The model's labels."""
+        return self.model.labels
+
+    @property
+    def sample_rate(self) -> int:
+        """The model's sample rate in Hz."""
+        return self.model.sample_rate
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether two calls may differ: any of the defenses, or the model within, is stochastic."""
+        return any(defense.stochastic for defense in self.defenses) or bool(getattr(self.model, "stochastic", False))
+
+    @property
+    def draws(self) -> int:
+        """Forward passes that an attack averages its loss over: 1 unless something is stochastic."""
+        return self._draws if self.stochastic else 1
+
+    def defend(self, waveforms: Tensor) -> Tensor:
+        """The waveforms as the model hears them: (batch, time) -> (batch, time), with the gradient of the chosen mode."""
+        check_waveforms(waveforms)
+        for defense in self.defenses:
+            waveforms = self._pass(defense, waveforms)
+        return waveforms
+
+    def _pass(self, defense: Defense, waveforms: Tensor) -> Tensor:
+        if not (torch.is_grad_enabled() and waveforms.requires_grad):
+            return defense(waveforms)
+        if self.gradient == "surrogate" and defense.differentiable:
+            return defense(waveforms)
+        with torch.no_grad():
+            exact = defense(waveforms)
+        if self.gradient == "none":
+            # Zeros rather than no graph at all: an attack then runs, fails, and the sanity checks can say why.
+            return straight_through(exact, waveforms * 0)
+        return straight_through(exact, defense.surrogate(waveforms) if self.gradient == "surrogate" else waveforms)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        return self.model(self.defend(waveforms))
