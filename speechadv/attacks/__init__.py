@@ -1,0 +1,1 @@
+"""Attacks: each file registers its own; `create("attack", name, **keywords)` makes one."""

@@ -1,0 +1,163 @@
+"""The contract of an attack: one final call that validates, searches, rounds, and judges; authors write `run` alone."""
+import contextlib
+import copy
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Callable, Iterator, Sequence, final
+
+import torch
+from torch import Tensor, nn
+
+from ..budgets.base import Bound, Budget
+from ..errors import InputError
+from ..goals import Goal
+from ..models.layers import folded
+
+
+@dataclass
+class AttackResult:
+    """What an attack found, measured on the 16-bit grid.
+
+    Attributes:
+        adversarial: (batch, time) float32 on the grid, inside the budget.
+        reached: (batch,) bool, by a fresh forward pass of the model that was passed in.
+        already: (batch,) bool; the clean clip met the goal, so it was left alone.
+        distance: (batch,) in the budget's unit.
+        passes: (batch,) int64, forward-and-backward passes spent.
+        queries: (batch,) int64, forward passes without a backward one.
+    """
+
+    adversarial: Tensor
+    reached: Tensor
+    already: Tensor
+    distance: Tensor
+    passes: Tensor
+    queries: Tensor
+
+
+class Problem:
+    """What `run` gets: clips, goal, budget and a counted way to ask the network.
+
+    Attributes:
+        clean: (batch, time) clips.
+        goal, bound: goal and budget of these clips.
+        generators: one torch.Generator a clip.
+    """
+
+    def __init__(self, model: nn.Module, clean: Tensor, goal: Goal, bound: Bound, generators: Sequence[torch.Generator],
+                 passes: Tensor | None = None, queries: Tensor | None = None, rows: Tensor | None = None, report: Callable | None = None):
+        self.model, self.clean, self.goal, self.bound, self.generators = model, clean, goal, bound, list(generators)
+        counters = [torch.zeros(len(clean), dtype=torch.int64, device=clean.device) if c is None else c for c in (passes, queries)]
+        self.passes, self.queries = counters
+        self.rows = torch.arange(len(clean), device=clean.device) if rows is None else rows
+        self.report = report or (lambda done: None)
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    def select(self, index: Tensor) -> "Problem":
+        """The same problem for some of its clips (bool or int64 index); passes and queries are counted in the same place."""
+        chosen = torch.arange(len(self), device=self.clean.device)[index]
+        return Problem(self.model, self.clean[chosen], self.goal.select(chosen), self.bound.select(chosen),
+                       [self.generators[i] for i in chosen.tolist()], self.passes, self.queries, self.rows[chosen], self.report)
+
+    def logits(self, perturbation: Tensor) -> Tensor:
+        """Logits of clean + perturbation, without a gradient; one query a clip."""
+        self.queries[self.rows] += 1
+        with torch.no_grad():
+            return padded_call(self.model, self.clean + perturbation)
+
+    def gradient(self, perturbation: Tensor, loss: str | Callable[[Tensor], Tensor] = "cross_entropy") -> tuple[Tensor, Tensor, Tensor]:
+        """(logits, loss, gradient of the loss by the waveform); one pass a clip. `loss` is a goal's loss or a function of the logits."""
+        self.passes[self.rows] += 1
+        with torch.enable_grad():
+            heard = (self.clean + perturbation).detach().requires_grad_()
+            logits = padded_call(self.model, heard)
+            value = loss(logits) if callable(loss) else self.goal.loss(logits, loss)
+            (gradient,) = torch.autograd.grad(value.sum(), heard, allow_unused=True)
+        gradient = torch.zeros_like(heard) if gradient is None else torch.nan_to_num(gradient)
+        return logits.detach(), value.detach(), gradient
+
+
+def padded_call(model: nn.Module, waveforms: Tensor) -> Tensor:
+    """The model's logits; a single clip is heard twice, since matrix products of one row round differently from those of a batch."""
+    return model(waveforms) if len(waveforms) != 1 else model(waveforms.expand(2, -1))[:1]
+
+
+@contextlib.contextmanager
+def frozen(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in evaluation mode, its parameters without gradients; both as before afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    wanted = [(p, p.requires_grad) for p in model.parameters()]
+    try:
+        model.eval().requires_grad_(False)
+        yield model
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, flag in wanted:
+            parameter.requires_grad_(flag)
+
+
+class Attack(ABC):
+    """An attack; its constructor's keywords are its configuration."""
+
+    white_box = True  # asks for gradients
+
+    @final
+    def __call__(self, model: nn.Module, waveforms: Tensor, goal: Goal, budget: Budget, *, generators: Sequence[torch.Generator] | torch.Generator,
+                 progress: Callable[[int], None] | None = None) -> AttackResult:
+        """Attack a batch.
+
+        Args:
+            model: a classifier; frozen while attacked, its mode restored afterwards.
+            waveforms: (batch, time) float32 on the 16-bit grid in [-1, 1 - 2**-15]; not modified.
+            goal: for the same clips.
+            budget: how far each clip may move.
+            generators: one a clip, or a single one for all.
+            progress: called with the number of clips that are finished, as they finish.
+
+        Raises:
+            InputError: shapes, range or finiteness are wrong.
+        """
+        check_waveforms(waveforms, goal)
+        if isinstance(generators, torch.Generator):
+            generators = [generators] * len(waveforms)
+        with frozen(model), torch.no_grad():
+            already = goal.reached(padded_call(model, waveforms)) if len(waveforms) else torch.zeros(0, dtype=torch.bool)
+            perturbation = torch.zeros_like(waveforms)
+            problem = Problem(fast_copy(model), waveforms, goal, budget.bind(waveforms), generators, report=progress)
+            problem.report(int(already.sum()))
+            if not already.all():
+                part = problem.select(~already)
+                found = self.run(part)
+                perturbation[~already] = part.bound.nothing_if_broken(part.bound.quantise(found))
+            adversarial = waveforms + perturbation
+            reached = goal.reached(padded_call(model, adversarial)) if len(waveforms) else already
+        return AttackResult(adversarial, reached, already, budget.distance(waveforms, adversarial), problem.passes, problem.queries)
+
+    @abstractmethod
+    def run(self, problem: Problem) -> Tensor:
+        """A perturbation (batch, time) for each clip of the problem. It is projected, rounded and judged by the caller."""
+
+
+def fast_copy(model: nn.Module) -> nn.Module:
+    """A folded, frozen copy for the search, or the model itself where it cannot be copied. The verdict is never the copy's."""
+    try:
+        return folded(model)
+    except (RuntimeError, TypeError, NotImplementedError, copy.Error):
+        return model
+
+
+def check_waveforms(waveforms: Tensor, goal: Goal) -> None:
+    """Raise InputError unless the batch can be attacked."""
+    if waveforms.ndim != 2:
+        raise InputError(f"expected waveforms of shape (batch, time), got {tuple(waveforms.shape)}")
+    if len(goal) != len(waveforms):
+        raise InputError(f"expected a goal for each of {len(waveforms)} clips, got {len(goal)}")
+    if not torch.is_floating_point(waveforms):
+        raise InputError(f"expected waveforms as floats in [-1, 1), got {waveforms.dtype}")
+    if len(waveforms) and not torch.isfinite(waveforms).all():
+        raise InputError("expected finite samples, got NaN or infinite ones")
+    if len(waveforms) and waveforms.abs().amax() > 1:
+        raise InputError(f"expected samples in [-1, 1), got {waveforms.abs().amax():g} (16-bit integers are divided by 32768)")

@@ -1,0 +1,83 @@
+"""Every sample moves by at most eps."""
+import math
+import re
+from typing import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError, shown
+from ..randomness import uniform
+from ..registry import register
+from .base import LSB, Bound, Budget, to_grid
+
+
+@register("budget", "linf")
+class Linf(Budget):
+    """The L-infinity ball: no sample moves by more than `eps`, a fraction of full scale.
+
+    Args:
+        eps: 0 < eps < 1. On the 16-bit grid it allows floor(eps * 32768) LSB.
+        spec: how the user wrote it; the budget's name.
+
+    Raises:
+        ConfigError: eps is not in (0, 1) or less than one LSB.
+    """
+
+    unit = "fraction of full scale"
+
+    def __init__(self, eps: float, spec: str | None = None):
+        if not (math.isfinite(eps) and 0 < eps < 1):
+            raise ConfigError(f"budget 'linf:{shown(spec or eps)}': expected a positive eps below 1 (full scale)")
+        self.lsb = math.floor(eps / LSB + 1e-9)
+        if not self.lsb:
+            raise ConfigError(f"budget 'linf:{shown(spec or eps)}': smaller than one step of 16 bit ({LSB:.3g}): nothing could be changed")
+        self.eps = eps
+        self.name = f"linf:{spec or format(eps, 'g')}"
+
+    @classmethod
+    def from_spec(cls, text: str) -> "Linf":
+        """From "0.002", "66lsb" or "-54dbfs"."""
+        match = re.fullmatch(r"([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)(lsb|dbfs)?", text.strip().lower())
+        try:
+            number, unit = float(match[1]), match[2]
+        except (TypeError, ValueError):
+            raise ConfigError(f"budget 'linf:{shown(text)}': expected eps such as 0.002, 66lsb or -54dbfs") from None
+        return cls({"lsb": number * LSB, "dbfs": 10 ** (min(number, 1e3) / 20), None: number}[unit], text.strip().lower())
+
+    def bind(self, clean: Tensor) -> "BoundLinf":
+        return BoundLinf(self, clean)
+
+
+class BoundLinf(Bound):
+    """See `Linf`."""
+
+    def __init__(self, budget: Linf, clean: Tensor):
+        super().__init__(budget, clean)
+        self.limit = budget.lsb * LSB
+
+    def distance(self, perturbation: Tensor) -> Tensor:
+        return perturbation.abs().amax(1)
+
+    def satisfied(self, perturbation: Tensor) -> Tensor:
+        return self.distance(perturbation) <= self.limit * (1 + 1e-6)
+
+    def project(self, perturbation: Tensor) -> Tensor:
+        return self.inside(perturbation.clamp(-self.limit, self.limit))
+
+    def quantise(self, perturbation: Tensor) -> Tensor:
+        # The limit and the edges of 16 bit lie on the grid: rounding cannot leave them.
+        return self.project(to_grid(perturbation))
+
+    def random_start(self, generators: Sequence[torch.Generator]) -> Tensor:
+        draws = uniform(generators, self.clean.shape[1:], self.clean.device)
+        return self.project((2 * draws - 1) * self.limit)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        return gradient.sign()
+
+    def size(self) -> Tensor:
+        return torch.full_like(self.clean[:, :1], self.limit)
+
+    def select(self, index: Tensor) -> "BoundLinf":
+        return BoundLinf(self.budget, self.clean[index])

@@ -1,0 +1,139 @@
+"""The perturbation's spectrum stays under the clip's masking threshold."""
+import math
+from typing import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError, shown
+from ..masking import CappedSpectrum, MaskingModel
+from ..randomness import normal
+from ..registry import register
+from .base import Bound, Budget, to_grid
+
+TOLERANCE_DB = 0.1  # the judge's
+AIM_DB = 0.05  # what `quantise` accepts: the judge must never disagree over a float's last bits
+LOOP_ROUNDS = 2  # of `project`
+EXACT_ROUNDS = 6  # before rounding
+ROUNDING_ROUNDS = 40  # with rounding, at most
+PATIENCE = 12  # rounds after which whole frames are turned down: it is rounding that exceeds, not the perturbation
+START = 0.5  # amplitude of a random start, relative to a filled threshold
+
+
+@register("budget", "masking")
+class Masking(Budget):
+    """Every bin of the perturbation's short-time spectrum stays below the clip's masking threshold + margin.
+
+    The model is `speechadv.masking.MaskingModel`: MPEG-1 psychoacoustic model 1. The judge allows 0.1 dB more.
+
+    Args:
+        margin_db: in dB; 0 is the threshold itself, negative is quieter; -100 to 100.
+        calibration: "full-scale" or "clip-peak": what plays at 96 dB SPL.
+        maskers: "both" or "tonal".
+        sample_rate: of the clips, in Hz.
+
+    Raises:
+        ConfigError: the margin is out of range, or an unknown calibration or kind of maskers.
+    """
+
+    unit = "dB above the masking threshold"
+
+    def __init__(self, margin_db: float = 0.0, calibration: str = "full-scale", maskers: str = "both", sample_rate: int = 16000):
+        if not (math.isfinite(margin_db) and -100 <= margin_db <= 100):
+            raise ConfigError(f"budget 'masking:{shown(margin_db)}': expected a margin of -100 to 100 dB")
+        self.margin_db = margin_db + 0.0  # no "-0"
+        self.model = MaskingModel(sample_rate, calibration, maskers)
+        self.name = ":".join(["masking"] + [f"{self.margin_db:g}"] * bool(margin_db) + _others(calibration, maskers))
+
+    @classmethod
+    def from_spec(cls, text: str) -> "Masking":
+        """From "" (margin 0), "-6", "3db", and the options "clip-peak" and "tonal": "-6:clip-peak"."""
+        margin, options = 0.0, {}
+        for part in filter(None, text.strip().lower().split(":")):
+            if part in ("clip-peak", "full-scale"):
+                options["calibration"] = part
+            elif part in ("tonal", "both"):
+                options["maskers"] = part
+            else:
+                margin = _decibels(part, text)
+        return cls(margin, **options)
+
+    def bind(self, clean: Tensor) -> "BoundMasking":
+        # In float64: which of two nearly equal maskers wins must not depend on the batch that a clip is in.
+        caps = self.model.caps(clean.double(), self.margin_db).float()
+        return BoundMasking(self, clean, CappedSpectrum.of(self.model.spectrum, caps, clean.shape[1]))
+
+
+def _others(calibration: str, maskers: str) -> list[str]:
+    return [word for word in (calibration, maskers) if word not in ("full-scale", "both")]
+
+
+def _decibels(part: str, text: str) -> float:
+    try:
+        return float(part.removesuffix("db"))
+    except ValueError:
+        raise ConfigError(f"budget 'masking:{shown(text)}': expected a margin in dB, such as masking:-6, or clip-peak or tonal") from None
+
+
+class BoundMasking(Bound):
+    """See `Masking`."""
+
+    def __init__(self, budget: Masking, clean: Tensor, capped: CappedSpectrum):
+        super().__init__(budget, clean)
+        self.capped = capped
+
+    def distance(self, perturbation: Tensor) -> Tensor:
+        """(batch,) dB: the most by which any bin exceeds the threshold without the margin; -inf for no perturbation."""
+        return self.capped.excess_db(perturbation) + self.budget.margin_db
+
+    def satisfied(self, perturbation: Tensor) -> Tensor:
+        return self.capped.excess_db(perturbation) <= TOLERANCE_DB
+
+    def project(self, perturbation: Tensor) -> Tensor:
+        """Nearly the nearest allowed perturbation: some bins may stay a few dB too loud. Cheap, for every step; `quantise` is exact."""
+        for _ in range(LOOP_ROUNDS):
+            perturbation = self.capped.clip(perturbation)
+        return self.inside(perturbation)
+
+    def quantise(self, perturbation: Tensor) -> Tensor:
+        """On the 16-bit grid and allowed, whatever the input: rounded, measured as it will be saved, and shrunk where it is too loud, until
+        nothing is. What does not come to rest becomes zero."""
+        result = torch.zeros_like(perturbation)
+        active = torch.arange(len(perturbation), device=perturbation.device)
+        bound, current = self, torch.nan_to_num(perturbation, 0.0, 1.0, -1.0)
+        stubborn = None
+        for step in range(ROUNDING_ROUNDS):
+            rounded = bound.inside(to_grid(current))
+            open_rows = bound.capped.excess_db(rounded) > AIM_DB
+            result[active[~open_rows]] = rounded[~open_rows]
+            if not open_rows.any():
+                break
+            active, bound, current, rounded = active[open_rows], bound.select(open_rows), current[open_rows], rounded[open_rows]
+            current = bound._quieter(current, rounded, step)
+        return result
+
+    def _quieter(self, current: Tensor, rounded: Tensor, step: int) -> Tensor:
+        """The next try of `quantise`."""
+        if step == 0:
+            for _ in range(EXACT_ROUNDS):
+                current = self.capped.clip(current)
+            return current
+        whole_frames = torch.full_like(current[:, 0], step >= PATIENCE, dtype=torch.bool)
+        return self.capped.shrink(current, rounded, whole_frames)
+
+    def random_start(self, generators: Sequence[torch.Generator]) -> Tensor:
+        noise = normal(generators, self.clean.shape[1:], self.clean.device)
+        return self.project(START * self.capped.filled(noise))
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """The gradient's phases with every bin at its threshold: the steepest ascent in the norm max |spectrum| / threshold."""
+        return self.capped.filled(gradient) / self.size()
+
+    def size(self) -> Tensor:
+        """(batch, 1): root mean square, as a fraction of full scale, of noise that fills the threshold."""
+        spectrum = self.capped.spectrum
+        energy = self.capped.gentle.square()[:, :, 1:-1].mean((1, 2))
+        return (energy * spectrum.n_fft / 12).sqrt()[:, None]  # Hann-windowed white noise of power s reads 6 s / n_fft in each bin... 
+
+    def select(self, index: Tensor) -> "BoundMasking":
+        return BoundMasking(self.budget, self.clean[index], self.capped.select(index))

@@ -1,0 +1,80 @@
+"""The command line. Commands are files in this folder, imported when they are called: `speechadv --help` loads none of them."""
+import importlib
+import sys
+
+import click
+
+from ..errors import SpeechAdvError, shown
+
+COMMANDS = {
+    "demo": "Attack and defend bundled clips; tables and a page to listen to.",
+    "attack": "Make your own WAV files sound like another word to a network.",
+    "defend": "Send WAV files through MP3, band-pass or other defenses.",
+    "classify": "Say what a network hears in WAV files.",
+    "evaluate": "Run a grid of models, defenses, attacks and budgets.",
+    "report": "Make the tables and the page of a run again.",
+    "plot": "Draw one figure from a run's rows.",
+    "train": "Train a network, standard or adversarially.",
+    "models": "List and describe networks.",
+    "data": "Download and check Speech Commands.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called; `--help` knows their one line from the table above."""
+
+    def list_commands(self, context):
+        return list(COMMANDS)
+
+    def get_command(self, context, name):
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f".{name.replace('-', '_')}", __package__).command
+
+    def format_commands(self, context, formatter):
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, context, arguments):
+        from ..registry import closest
+        if arguments[0] not in COMMANDS:
+            raise click.UsageError(f"no such command '{shown(arguments[0])}'{closest(arguments[0], COMMANDS)}", context)
+        return super().resolve_command(context, arguments)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="speechadv")
+def group():
+    """Attack, defend and measure keyword-spotting networks on real speech, and hear the result.
+
+    \b
+    Begin with:
+      speechadv demo --out runs/demo
+      speechadv attack my.wav --target stop --budget snr:30 --out out
+    """
+
+
+def main(arguments=None) -> None:
+    """Entry point: errors of ours are one line on standard error and exit status 2; Ctrl-C is exit status 130."""
+    try:
+        status = group.main(arguments, prog_name="speechadv", standalone_mode=False)
+    except SpeechAdvError as problem:
+        fail(str(problem))
+    except click.exceptions.Exit as leaving:
+        status = leaving.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        fail("stopped; what is finished is kept", 130)
+    except click.ClickException as problem:
+        fail(problem.format_message())
+    except BrokenPipeError:
+        sys.stderr.close()
+        status = 0
+    except OSError as problem:
+        fail(f"{problem.strerror or type(problem).__name__}" + (f": '{shown(problem.filename)}'" if problem.filename else ""))
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def fail(message: str, status: int = 2) -> None:
+    """One line on standard error, and out."""
+    click.echo("speechadv: " + shown(" ".join(message.splitlines())), err=True)
+    sys.exit(status)

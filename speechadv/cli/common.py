@@ -1,0 +1,127 @@
+"""Options and habits that the commands share. Nothing here imports torch at the top."""
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any, Iterable, Iterator
+
+import click
+
+from ..errors import ConfigError, InputError, shown
+
+out_option = click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for what is made; made if missing.")
+seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output and nothing else there.")
+quiet_option = click.option("--quiet", is_flag=True, help="No progress and no notices.")
+device_option = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+model_option = click.option("--model", default="resnet", show_default=True, metavar="MODEL",
+                            help="A name from `speechadv models list`, a .safetensors file with its card, package.module:factory "
+                                 "(runs that code), or a TorchScript or torch.export file.")
+
+
+def model_details(command):
+    """--labels, --sample-rate and --trust-model-file, for networks that do not say it themselves."""
+    for option in (
+        click.option("--labels", help="The words of a foreign model's outputs, in order, separated by commas."),
+        click.option("--sample-rate", type=click.IntRange(1000, 192000), help="Of a foreign model, in Hz."),
+        click.option("--trust-model-file", is_flag=True, help="Load a TorchScript or torch.export file: that runs code from the file."),
+    ):
+        command = option(command)
+    return command
+
+
+class Voice:
+    """How a command speaks: notices and progress on standard error, results on standard output, nothing but JSON there with --json."""
+
+    def __init__(self, as_json: bool = False, quiet: bool = False):
+        self.as_json, self.quiet = as_json, quiet
+
+    def say(self, line: str = "") -> None:
+        """A line of the result."""
+        if not self.as_json:
+            click.echo(line)
+
+    def notice(self, line: str) -> None:
+        """Something the user should know that is no error."""
+        if not self.quiet:
+            click.echo(f"note: {shown(line)}", err=True)
+
+    def document(self, content: Any) -> None:
+        """The JSON document, where asked for."""
+        if self.as_json:
+            click.echo(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
+
+    @contextlib.contextmanager
+    def bar(self, total: int, label: str) -> Iterator[Any]:
+        """A progress bar on standard error with rate and time left: a function that takes the number of items finished."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, transient=True, disable=self.quiet or not console.is_terminal) as progress:
+            task = progress.add_task(label, total=total)
+            yield lambda done=1: progress.advance(task, done)
+
+    def progress(self, items: Iterable, label: str) -> Iterator:
+        """The items, with a bar."""
+        items = list(items)
+        with self.bar(len(items), label) as advance:
+            for item in items:
+                yield item
+                advance(1)
+
+
+def checked_device(word: str) -> str:
+    """The device, or ConfigError where torch does not have it."""
+    import torch
+
+    try:
+        device = torch.device(word)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise ConfigError(f"--device '{shown(word)}': expected cpu, cuda or cuda:N that this machine has") from None
+    return word
+
+
+def fresh_folder(out: Path) -> Path:
+    """Check that results can go to this folder: missing or empty, below something writable. Nothing is made yet.
+
+    Raises InputError.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out '{shown(out)}': expected a folder, got a file")
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"--out '{shown(out)}': expected an empty or new folder, got one with files; name another one")
+    check_writable(out)
+    return out
+
+
+def check_writable(out: Path) -> None:
+    """Raise InputError unless a file could be made in this folder, or the folder below its nearest existing parent."""
+    import os
+
+    parent = out
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"--out '{shown(out)}': not writable")
+
+
+def unique_stems(files: Iterable[Path]) -> list[str]:
+    """A name for each input's output: its stem, with -2, -3 … where several inputs share one, so that none overwrites another."""
+    taken, names = set(), []
+    for file in files:
+        stem, number = file.stem, 1
+        name = stem
+        while name in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def is_terminal() -> bool:
+    """Whether a person looks at standard output."""
+    return sys.stdout.isatty()

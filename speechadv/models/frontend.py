@@ -1,0 +1,86 @@
+"""The log-mel front end that sits inside the networks: waveform in, features out, differentiable and fast backwards."""
+import torch
+import torchaudio.functional
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+
+
+class FramedPower(torch.autograd.Function):
+    """Power spectrum of windowed frames, with the gradient written by hand.
+
+    Autograd keeps complex intermediates and scatters the frames' gradients one by one; here the backward pass is one inverse transform and one
+    overlap-add. There is no square root, so a silent frame has the gradient zero, never NaN.
+    """
+
+    @staticmethod
+    def forward(ctx, padded: Tensor, window: Tensor, hop: int) -> Tensor:
+        frames = padded.unfold(1, len(window), hop) * window
+        spectrum = torch.fft.rfft(frames)
+        ctx.save_for_backward(spectrum, window)
+        ctx.hop, ctx.length = hop, padded.shape[1]
+        return spectrum.real.square() + spectrum.imag.square()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        spectrum, window = ctx.saved_tensors
+        size = len(window)
+        # The adjoint of rfft in terms of irfft: irfft counts the inner bins twice and divides by the size.
+        scaled = gradient * size
+        scaled[..., 0] *= 2
+        scaled[..., -1] *= 2
+        frames = torch.fft.irfft(spectrum * scaled, n=size) * window
+        return overlap_add(frames, ctx.hop, ctx.length), None, None
+
+
+def overlap_add(frames: Tensor, hop: int, length: int) -> Tensor:
+    """Sum of frames (batch, frames, size) laid `hop` apart into signals (batch, length); `hop` divides the size of a frame."""
+    batch, count, size = frames.shape
+    parts = frames.view(batch, count, size // hop, hop)
+    out = frames.new_zeros(batch, max(count + size // hop - 1, -(-length // hop)), hop)
+    for shift in range(size // hop):
+        out[:, shift : shift + count] += parts[:, :, shift]
+    return out.view(batch, -1)[:, :length]
+
+
+class LogMel(nn.Module):
+    """Compressed mel spectrogram `log(1 + mel / offset) / 4` of waveforms.
+
+    `mel` is the power in `n_mels` triangular bands (HTK scale, peak 1) of a centred, zero-padded STFT with a periodic Hann window. `offset` is the
+    power below which a band counts as silence: sound far below it gives 0, which is also what the convolutions pad with. A full-scale sine has
+    power (n_fft / 4)^2.
+
+    Args:
+        sample_rate: Hz.
+        n_fft: window and transform length in samples.
+        hop_length: samples between frames; must divide n_fft.
+        n_mels: number of bands.
+        f_min: lower edge of the lowest band, Hz.
+        f_max: upper edge of the highest band, Hz.
+        offset: power at which the logarithm begins.
+
+    Shapes: waveforms (batch, time) float32 in [-1, 1) -> (batch, n_mels, 1 + time // hop_length).
+
+    Raises:
+        ConfigError: hop_length does not divide n_fft, or the band edges are not 0 <= f_min < f_max <= sample_rate / 2.
+    """
+
+    def __init__(self, sample_rate: int = 16000, n_fft: int = 512, hop_length: int = 256, n_mels: int = 40, f_min: float = 60.0,
+                 f_max: float = 4000.0, offset: float = 1e-4):
+        super().__init__()
+        if n_fft % hop_length:
+            raise ConfigError(f"hop_length: expected a divisor of n_fft = {n_fft}, got {hop_length}")
+        if not 0 <= f_min < f_max <= sample_rate / 2:
+            raise ConfigError(f"f_min, f_max: expected 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, got {f_min:g} and {f_max:g}")
+        self.n_fft, self.hop_length, self.offset = n_fft, hop_length, offset
+        bank = torchaudio.functional.melscale_fbanks(n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate, norm=None, mel_scale="htk")
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        self.register_buffer("bank", bank, persistent=False)
+
+    def mel(self, waveforms: Tensor) -> Tensor:
+        """Mel power (batch, frames, n_mels)."""
+        padded = nn.functional.pad(waveforms, (self.n_fft // 2, self.n_fft // 2))
+        return FramedPower.apply(padded, self.window, self.hop_length) @ self.bank
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        return (self.mel(waveforms) / self.offset).log1p().transpose(1, 2) / 4

@@ -1,0 +1,42 @@
+"""Parts that the networks share, and the frozen fast copy that attacks run on."""
+import copy
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+def conv_norm(inputs: int, outputs: int, kernel, *, stride=1, padding=None, dilation=1, groups: int = 1, dimensions: int = 2) -> nn.Sequential:
+    """A convolution without bias and its batch normalisation, as the pair that `folded` knows how to merge.
+
+    `padding=None` keeps the size at stride 1 (odd kernels).
+    """
+    if padding is None:
+        kernels = kernel if isinstance(kernel, tuple) else (kernel,) * dimensions
+        dilations = dilation if isinstance(dilation, tuple) else (dilation,) * dimensions
+        padding = tuple(d * (k // 2) for k, d in zip(kernels, dilations))
+    conv, norm = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d)}[dimensions]
+    return nn.Sequential(conv(inputs, outputs, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups, bias=False), norm(outputs))
+
+
+def folded(model: nn.Module) -> nn.Module:
+    """A frozen copy in evaluation mode with each batch normalisation merged into the convolution before it, weights channels-last.
+
+    The logits are the same up to rounding; forward and input gradient take about half the time.
+    """
+    fast = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in list(fast.modules()):
+        if isinstance(module, nn.Sequential):
+            _fold_pairs(module)
+    return fast.to(memory_format=torch.channels_last)
+
+
+def _fold_pairs(chain: nn.Sequential) -> None:
+    for i in range(len(chain) - 1):
+        if isinstance(chain[i], (nn.Conv1d, nn.Conv2d)) and isinstance(chain[i + 1], (nn.BatchNorm1d, nn.BatchNorm2d)):
+            chain[i], chain[i + 1] = fuse_conv_bn_eval(chain[i], chain[i + 1]), nn.Identity()
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trained parameters."""
+    return sum(p.numel() for p in model.parameters())

@@ -1,0 +1,27 @@
+"""Random numbers that depend on the seed, the cell and the clip alone: never on batch size, order or the number of workers."""
+import hashlib
+from typing import Sequence
+
+import torch
+from torch import Tensor
+
+
+def derived_seed(seed: int, *parts: object) -> int:
+    """A 63-bit seed from a base seed and any number of names, the same on every machine (BLAKE2, not Python's salted hash)."""
+    text = "\0".join(str(part) for part in (seed, *parts))
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1
+
+
+def clip_generators(seed: int, cell: str, clips: Sequence[str]) -> list[torch.Generator]:
+    """One CPU generator a clip, so that a clip's draws do not depend on its neighbours in the batch."""
+    return [torch.Generator().manual_seed(derived_seed(seed, cell, clip)) for clip in clips]
+
+
+def uniform(generators: Sequence[torch.Generator], shape: Sequence[int], device=None) -> Tensor:
+    """(len(generators), *shape) numbers uniform in [0, 1), row i from generator i."""
+    return torch.stack([torch.rand(*shape, generator=g) for g in generators]).to(device)
+
+
+def normal(generators: Sequence[torch.Generator], shape: Sequence[int], device=None) -> Tensor:
+    """(len(generators), *shape) standard normal numbers, row i from generator i."""
+    return torch.stack([torch.randn(*shape, generator=g) for g in generators]).to(device)

@@ -1,0 +1,1 @@
+"""One loop for standard and adversarial training."""

@@ -1,0 +1,187 @@
+"""The training loop: standard where the config has no adversary, adversarial where it has one."""
+import json
+import math
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ..attacks.base import Problem, frozen
+from ..attacks.gradient import last_iterate
+from ..budgets import parse_budget
+from ..errors import SpeechAdvError, shown
+from ..goals import Misclassify
+from ..models.layers import folded
+from ..randomness import derived_seed
+from .examples import Examples
+from .settings import TrainingConfig
+from .validation import Validator
+from .views import Views
+
+Targets = Callable[[np.ndarray, int, Tensor], Tensor]  # (indices, view, waveforms) -> (batch, labels)
+
+
+@dataclass
+class State:
+    """Where a run stands; all of it is in the checkpoint."""
+
+    epoch: int = 0
+    best_score: float = -1.0
+    best_epoch: int = -1
+    history: list[dict] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains one network.
+
+    Args:
+        config: what to do.
+        model: the network, already on its device.
+        views: augmented training clips.
+        targets: soft or hard targets of a batch.
+        train: the training examples, in the order of the views.
+        validator: scores a model on validation.
+        folder: of the run; the checkpoint lies there.
+        progress: wraps the batches of an epoch with a bar.
+        say: prints a line for the user.
+    """
+
+    def __init__(self, config: TrainingConfig, model: nn.Module, views: Views, targets: Targets, train: Examples, validator: Validator,
+                 folder: Path, progress: Callable, say: Callable[[str], None]):
+        self.config, self.model, self.views, self.targets, self.train = config, model, views, targets, train
+        self.validator, self.folder, self.progress, self.say = validator, folder, progress, say
+        self.device = next(model.parameters()).device
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=True) if config.averaging else None
+        self.optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate)
+        self.budget = parse_budget(config.adversary.budget) if config.adversary else None
+        self.state = State()
+        self.best: dict[str, Tensor] = {}
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def run(self) -> nn.Module:
+        """Train what is left of the epochs. Returns the model with the weights that did best on validation."""
+        self.resume()
+        for epoch in range(self.state.epoch, self.config.epochs):
+            started = time.monotonic()
+            # Dropout and the inner attack draw from a state of their own, so that a resumed epoch is the same epoch and the caller's state is untouched.
+            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+                torch.manual_seed(derived_seed(self.config.seed, "epoch", epoch))
+                loss = self.one_epoch(epoch)
+            self.finish_epoch(epoch, loss, time.monotonic() - started)
+        self.model.load_state_dict(self.best)
+        return self.model.eval()
+
+    def one_epoch(self, epoch: int) -> float:
+        """One pass over the training clips; returns the mean loss."""
+        order = np.random.default_rng(derived_seed(self.config.seed, "order", epoch)).permutation(len(self.train.clips))
+        view = epoch % self.config.views if self.config.views else epoch
+        batches = [order[i : i + self.config.batch_size] for i in range(0, len(order), self.config.batch_size)]
+        batches = [b for b in batches if len(b) > 1]  # batch normalisation needs two
+        total = 0.0
+        self.model.train()
+        for number, indices in enumerate(self.progress(batches, f"epoch {epoch + 1} of {self.config.epochs}")):
+            self.set_learning_rate(epoch + number / len(batches))
+            waveforms = self.views(indices, view).to(self.device)
+            targets = self.targets(indices, view, waveforms).to(self.device)
+            loss = cross_entropy(self.model(self.attacked(waveforms, targets, epoch)), targets)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+            self.optimizer.step()
+            if self.average:
+                self.average.update_parameters(self.model)
+            total += loss.item() * len(indices)
+        if not math.isfinite(total):
+            raise SpeechAdvError(f"training diverged in epoch {epoch + 1}: the loss is {total}; a lower learning_rate may help")
+        return total / sum(map(len, batches))
+
+    def attacked(self, waveforms: Tensor, targets: Tensor, epoch: int) -> Tensor:
+        """The batch under the adversary of this epoch; the network in evaluation mode with folded normalisation, as it will be deployed."""
+        adversary = self.config.adversary
+        steps = adversary.steps_at(epoch) if adversary else 0
+        kept = round(len(waveforms) * adversary.clean_share) if steps else len(waveforms)
+        if kept == len(waveforms):
+            return waveforms
+        clean, wanted = waveforms[kept:], targets[kept:]
+        generators = [torch.default_generator] * len(clean)  # forked and seeded by the epoch
+        problem = Problem(folded(self.model), clean, Misclassify(wanted.argmax(1)), self.budget.bind(clean), generators)
+        # The soft targets are the adversary's as well (RSLAD, Zi et al. 2021): it drives the network away from what the teacher hears.
+        loss = (lambda logits: cross_entropy(logits, wanted, reduction="none")) if adversary.loss == "cross_entropy" else adversary.loss
+        step_size = adversary.step_size or min(1.0, 1.25 / steps)
+        perturbation = last_iterate(problem, problem.bound.random_start(generators), steps=steps, step_size=step_size, loss=loss)
+        return torch.cat([waveforms[:kept], clean + perturbation])
+
+    def set_learning_rate(self, epoch: float) -> None:
+        """Linear warm-up, then a cosine to zero."""
+        c = self.config
+        warm = min(1.0, (epoch + 0.01) / c.warmup_epochs) if c.warmup_epochs else 1.0
+        for group in self.optimizer.param_groups:
+            group["lr"] = c.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * epoch / c.epochs))
+
+    def finish_epoch(self, epoch: int, loss: float, seconds: float) -> None:
+        """Validate, keep the best weights, write checkpoint and history."""
+        row = {"epoch": epoch + 1, "loss": loss}
+        if (epoch + 1) % self.config.validate_every == 0 or epoch + 1 == self.config.epochs:
+            candidate = self.average.module if self.average else self.model
+            with frozen(candidate):
+                row |= self.validator(candidate)
+            if row["score"] > self.state.best_score:
+                self.state.best_score, self.state.best_epoch = row["score"], epoch + 1
+                self.best = {k: v.detach().cpu().clone() for k, v in candidate.state_dict().items()}
+        self.state.history.append(row)
+        self.state.epoch = epoch + 1
+        self.save()
+        numbers = ", ".join(f"{k} {v:.4f}" for k, v in row.items() if k != "epoch")
+        self.say(f"epoch {epoch + 1}: {numbers} ({seconds:.0f} s)")
+
+    def save(self) -> None:
+        """The checkpoint, written aside and renamed, and the history beside it."""
+        content = {"model": self.model.state_dict(), "average": self.average.state_dict() if self.average else {}, "optimizer": self.optimizer.state_dict(),
+                   "best": self.best, "epoch": self.state.epoch, "best_score": self.state.best_score, "best_epoch": self.state.best_epoch,
+                   "history": json.dumps(self.state.history)}
+        aside = self.checkpoint.with_suffix(".part")
+        with open(aside, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, self.checkpoint)
+        lines = "".join(json.dumps(row) + "\n" for row in self.state.history)
+        (self.folder / "history.jsonl").write_text(lines, encoding="utf-8")
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one. A broken one is refused by name."""
+        if not self.checkpoint.exists():
+            return
+        try:
+            content = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            self.model.load_state_dict(content["model"])
+            if self.average:
+                self.average.load_state_dict(content["average"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.best = content["best"]
+            self.state = State(content["epoch"], content["best_score"], content["best_epoch"], json.loads(content["history"]))
+        except Exception as problem:  # whatever a foreign or torn file makes torch raise
+            raise SpeechAdvError(f"'{shown(self.checkpoint)}': expected a checkpoint of this run, got a broken or foreign file "
+                                 f"({type(problem).__name__}); remove it to start afresh") from None
+        self.say(f"going on after epoch {self.state.epoch}")
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> Iterator[dict]:
+    """Weight decay for matrices and kernels alone, not for biases and normalisation."""
+    yield {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": weight_decay}
+    yield {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0}
+
+
+def hard_targets(classes: Tensor, count: int, smoothing: float = 0.0) -> Tensor:
+    """One-hot targets (batch, count), smoothed."""
+    return one_hot(classes, count).float() * (1 - smoothing) + smoothing / count

@@ -1,0 +1,130 @@
+"""A training run from its config: data, teachers, loop, and the weights with their card."""
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import config as configs
+from ..data import background, data_roots, scan, task as named_task
+from ..data.loading import cache_folder
+from ..errors import ConfigError, DataError, InputError, shown
+from ..models.layers import count_parameters
+from ..models.pretrained import save_model
+from ..models.resolve import resolve_model
+from ..randomness import derived_seed
+from ..registry import create
+from .examples import Examples, examples
+from .loop import Trainer, hard_targets
+from .settings import TrainingConfig
+from .teaching import Teachers, cached_answers, soft_targets
+from .validation import Validator
+from .views import Views
+
+
+def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: str = "", progress: Callable, say: Callable[[str], None]) -> Path:
+    """Train as the config says and write weights and card into `out`. A killed run goes on when it is called again.
+
+    Args:
+        config: the run.
+        out: its folder; it may hold the same run, unfinished.
+        device: torch device.
+        command: what to print in the card to make it again.
+        progress: wraps an iterable with a bar.
+        say: prints a line.
+
+    Returns:
+        The path of the weights.
+    """
+    claim(out, config)
+    task = named_task(config.task)
+    roots = data_roots(config.data)
+    if not roots:
+        raise DataError("no data to train on: set SPEECHADV_DATA to a folder in Speech Commands' layout, or `data` in the config")
+    clips = scan(roots, config.train_only)
+    model = new_model(config, task.labels).to(device)
+    train_set = examples(clips, task, "train", model.sample_rate, seed=config.seed, unknown=config.unknown or None)
+    validation = examples(clips, task, "validation", model.sample_rate)
+    say(f"{config.name}: {count_parameters(model):,} parameters, {len(train_set.clips):,} training and {len(validation.clips):,} validation clips")
+    views = Views(train_set.clips, background(roots, "train", model.sample_rate), train_set.silence, config.augmentation, config.seed, model.sample_rate)
+    targets = make_targets(config, train_set, views, device, progress)
+    adversary = config.adversary.budget if config.adversary else None
+    validator = Validator(validation, adversary, config.validation_clips, seed=config.seed)
+    started = time.monotonic()
+    trainer = Trainer(config, model, views, targets, train_set, validator, out, progress, say)
+    best = trainer.run()
+    say(f"best on validation after epoch {trainer.state.best_epoch}: {trainer.state.best_score:.4f} ({time.monotonic() - started:.0f} s in this process)")
+    return save_model(best, card(config, best, trainer, command), out)
+
+
+def claim(out: Path, config: TrainingConfig) -> None:
+    """Make the folder, or check that it holds this very run. Raises InputError."""
+    text, path = configs.dumps(config), out / "config.toml"
+    if path.exists():
+        if path.read_text(encoding="utf-8") != text:
+            raise InputError(f"--out '{shown(out)}': holds a training run with another config; name another folder")
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out '{shown(out)}': expected a new folder or a training run to go on with, got foreign files")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def new_model(config: TrainingConfig, labels) -> nn.Module:
+    """The network with fresh weights, drawn from the seed without touching the global state, or those that `start_from` names."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(config.seed, "weights"))
+        model = create("model", config.model, labels, **config.model_options)
+    if config.start_from:
+        source = resolve_model(config.start_from)
+        try:
+            model.load_state_dict(source.state_dict())
+        except RuntimeError:
+            raise ConfigError(f"start_from: '{shown(config.start_from)}' has other layers than {config.model} with model_options") from None
+    return model
+
+
+def make_targets(config: TrainingConfig, train_set: Examples, views: Views, device: str, progress: Callable) -> Callable:
+    """The function that gives a batch its targets: hard, or mixed with what the teachers hear in the same view."""
+    classes, silence = torch.from_numpy(train_set.classes), torch.from_numpy(train_set.silence)
+    count, settings = len(train_set.labels), config.teaching
+
+    def hard(indices: np.ndarray) -> Tensor:
+        return hard_targets(classes[indices], count, config.label_smoothing)
+
+    if not settings.models:
+        return lambda indices, view, waveforms: hard(indices)
+    teachers = Teachers([resolve_model(word, sample_rate=views.sample_rate) for word in settings.models], train_set.labels).to(device).eval().requires_grad_(False)
+
+    def answer(waveforms: Tensor) -> Tensor:
+        with torch.no_grad():
+            return teachers(waveforms).cpu()
+
+    if not config.views:
+        return lambda indices, view, waveforms: soft_targets(answer(waveforms), hard(indices), silence[indices], settings)
+    path = cache_folder() / f"teacher-{cache_key(config, classes)}.npy"
+    table = cached_answers(path, len(classes), config.views, count, lambda indices, view: answer(views(indices, view).to(device)), progress)
+    return lambda indices, view, waveforms: soft_targets(torch.from_numpy(table[view, indices]).float(), hard(indices), silence[indices], settings)
+
+
+def cache_key(config: TrainingConfig, classes: Tensor) -> str:
+    """What the teachers' answers depend on: who they are, what they hear."""
+    content = configs.as_dict(config)
+    parts = {key: content[key] for key in ("seed", "views", "data", "train_only", "task", "unknown", "augmentation")} | {"teachers": config.teaching.models}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode() + classes.numpy().tobytes()).hexdigest()[:16]
+
+
+def card(config: TrainingConfig, model: nn.Module, trainer: Trainer, command: str) -> dict:
+    """The model card, without the sums that `save_model` adds."""
+    epoch = next(row for row in trainer.state.history if row["epoch"] == trainer.state.best_epoch)
+    results = {"validation": {"clips": len(trainer.validator.examples.clips), **{k: v for k, v in epoch.items() if k not in ("loss", "score")}}}
+    if trainer.validator.part:
+        results["validation"] |= {"attacked_clips": len(trainer.validator.part.clips), "budget": config.adversary.budget,
+                                  "attack": "worst of PGD-20 with cross-entropy and with margin loss"}
+    return {"name": config.name, "architecture": config.model, "configuration": config.model_options, "parameters": count_parameters(model),
+            "task": config.task, "labels": list(model.labels), "sample_rate": model.sample_rate, "data": "see recipe", "recipe": configs.as_dict(config),
+            "seed": config.seed, "command": command, "results": results}

@@ -1,0 +1,97 @@
+"""The config of a training run."""
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..config import require
+from ..errors import ConfigError
+
+
+@dataclass
+class Augmentation:
+    """What happens to a training clip before the network (and its teacher) hears it."""
+
+    shift_ms: float = 100.0  # uniform, both ways
+    gain_db: list[float] = field(default_factory=lambda: [-9.0, 6.0])  # uniform
+    noise_share: float = 0.7  # of the clips get background noise ...
+    noise_snr_db: list[float] = field(default_factory=lambda: [5.0, 35.0])  # ... at a uniform SNR
+    mix_share: float = 0.0  # of the clips get another clip on top ...
+    mix_snr_db: list[float] = field(default_factory=lambda: [3.0, 20.0])  # ... this much quieter
+
+    def __post_init__(self):
+        for name in ("noise_share", "mix_share"):
+            require(0 <= getattr(self, name) <= 1, f"augmentation.{name}", "a share from 0 to 1", getattr(self, name))
+        for name in ("gain_db", "noise_snr_db", "mix_snr_db"):
+            pair = getattr(self, name)
+            require(len(pair) == 2 and pair[0] <= pair[1], f"augmentation.{name}", "[lowest, highest]", pair)
+        require(0 <= self.shift_ms <= 500, "augmentation.shift_ms", "0 to 500 ms", self.shift_ms)
+
+
+@dataclass
+class Teaching:
+    """Soft labels from other networks (Hinton et al. 2015; consistent views: Beyer et al. 2022, arXiv:2106.05237)."""
+
+    models: list[str] = field(default_factory=list)  # words of --model
+    temperature: float = 1.0
+    hard_share: float = 0.1  # of the label that stays one-hot
+
+    def __post_init__(self):
+        require(self.temperature > 0, "teaching.temperature", "a positive number", self.temperature)
+        require(0 <= self.hard_share <= 1, "teaching.hard_share", "a share from 0 to 1", self.hard_share)
+
+
+@dataclass
+class Adversary:
+    """The inner maximisation (Madry et al. 2018). `steps` is a schedule of [first epoch, steps]: weak and fast first, stronger later."""
+
+    budget: str = "linf:0.002"
+    steps: list[list[int]] = field(default_factory=lambda: [[0, 7]])
+    step_size: float = 0.0  # in budgets; 0 stands for 1.25 / steps, at most 1
+    loss: str = "cross_entropy"
+    clean_share: float = 0.0  # of each batch stays clean
+
+    def __post_init__(self):
+        require(bool(self.steps) and all(len(p) == 2 and p[1] >= 0 <= p[0] for p in self.steps), "adversary.steps", "pairs [first epoch, steps]", self.steps)
+        require(0 <= self.clean_share < 1, "adversary.clean_share", "a share from 0 to below 1", self.clean_share)
+        require(self.step_size >= 0, "adversary.step_size", "0 or a positive number", self.step_size)
+
+    def steps_at(self, epoch: int) -> int:
+        """Inner steps in an epoch."""
+        return max((pair for pair in self.steps if pair[0] <= epoch), default=[0, 0])[1]
+
+
+@dataclass
+class TrainingConfig:
+    """A training run. Train is the only split it learns from, validation the only one it chooses on; asking for test is an error."""
+
+    name: str
+    task: str | list[str] = "v2-12"
+    model: str = "resnet"
+    model_options: dict[str, Any] = field(default_factory=dict)
+    start_from: str = ""  # word of --model whose weights the run starts from
+    data: list[str] = field(default_factory=list)  # default: SPEECHADV_DATA; "bundled" for the clips in the package
+    train_only: list[str] = field(default_factory=list)  # roots that only training may see
+    split: str = "train"
+    unknown: float = 1.0  # clips of `_unknown_` as a multiple of a keyword's mean number; 0 stands for all there are
+    seed: int = 0
+    epochs: int = 60
+    batch_size: int = 128
+    learning_rate: float = 0.003
+    warmup_epochs: float = 2.0
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.0
+    averaging: float = 0.998  # of the weights, a step (exponential); 0 switches it off
+    views: int = 0  # fixed augmented versions of each clip; 0 draws new ones each epoch
+    validate_every: int = 1
+    validation_clips: int = 0  # of which the validation set is cut for the attack; 0 stands for all
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    teaching: Teaching = field(default_factory=Teaching)
+    adversary: Adversary | None = None
+
+    def __post_init__(self):
+        if self.split != "train":
+            raise ConfigError(f"split: training uses train alone and chooses on validation, got '{self.split}'")
+        for key in ("epochs", "batch_size", "learning_rate", "validate_every"):
+            require(getattr(self, key) > 0, key, "a positive number", getattr(self, key))
+        require(0 <= self.averaging < 1, "averaging", "0 to below 1", self.averaging)
+        for key in ("views", "weight_decay", "label_smoothing", "validation_clips", "warmup_epochs", "seed"):
+            require(getattr(self, key) >= 0, key, "0 or more", getattr(self, key))

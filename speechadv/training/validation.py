@@ -1,0 +1,62 @@
+"""What a checkpoint is chosen by: accuracy on validation, under attack where the network is trained against one."""
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..attacks.base import padded_call
+from ..attacks.pgd import PGD
+from ..budgets import parse_budget
+from ..goals import Misclassify
+from ..models.layers import folded
+from ..randomness import clip_generators
+from .examples import Examples
+
+
+class Validator:
+    """Scores a network on validation clips.
+
+    Args:
+        examples: of the validation split.
+        budget: of the adversary, or None for clean accuracy alone.
+        attacked: how many of the clips are attacked; a fixed random part.
+        steps: of each of the two attacks, PGD with cross-entropy and with the margin loss; a clip counts as right if it survives both.
+        seed: of the random starts.
+    """
+
+    def __init__(self, examples: Examples, budget: str | None, attacked: int, steps: int = 20, seed: int = 0, batch_size: int = 64):
+        self.examples, self.budget, self.batch_size = examples, parse_budget(budget) if budget else None, batch_size
+        self.part = examples.first(attacked, seed) if budget else None
+        self.attacks = [PGD(steps=steps, loss="cross_entropy"), PGD(steps=steps, loss="margin")]
+        self.seed = seed
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """{"accuracy", "robust_accuracy" where attacked, "score"}; the score is what checkpoints are compared by."""
+        fast = folded(model)
+        device = next(model.parameters()).device
+        with torch.no_grad():
+            hits = [padded_call(fast, x.to(device)).argmax(1).cpu() == y for x, y in batches(self.examples, self.batch_size)]
+        row = {"accuracy": float(torch.cat(hits).float().mean())}
+        if self.budget:
+            row["robust_accuracy"] = self.robust(fast, device)
+        return row | {"score": row.get("robust_accuracy", row["accuracy"])}
+
+    def robust(self, fast: nn.Module, device) -> float:
+        """Share of the attacked clips that stay right under both attacks."""
+        survived = []
+        for number, (waveforms, classes) in enumerate(batches(self.part, self.batch_size)):
+            waveforms, classes = waveforms.to(device), classes.to(device)
+            generators = clip_generators(self.seed, "validation", [f"{number}-{i}" for i in range(len(waveforms))])
+            right = torch.ones_like(classes, dtype=torch.bool)
+            for attack in self.attacks:
+                rows = right.nonzero().squeeze(1)
+                result = attack(fast, waveforms[rows], Misclassify(classes[rows]), self.budget, generators=[generators[i] for i in rows.tolist()])
+                right[rows] = ~result.reached
+            survived.append(right)
+        return float(torch.cat(survived).float().mean())
+
+
+def batches(examples: Examples, size: int):
+    """(waveforms, classes) of at most `size` clips."""
+    for start in range(0, len(examples.clips), size):
+        part = slice(start, start + size)
+        yield torch.from_numpy(examples.clips[part].astype(np.float32) / 32768), torch.from_numpy(examples.classes[part])
