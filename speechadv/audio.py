@@ -24,7 +24,7 @@ MAX_SECONDS = 1800  # of a file that is read in full
 MAX_FRAMES = 2**27
 LOUDEST_FLOAT = 16.0  # beyond it (24 dB over full scale) a float file holds integers by mistake, not headroom
 RATES = (1000, 768000)  # Hz
-BLOCK = 1 << 16  # frames
+BLOCK = 1 << 15  # frames
 ROUNDED = {"PCM_24": "24-bit", "PCM_32": "32-bit", "FLOAT": "32-bit float", "DOUBLE": "64-bit float"}
 OPEN_ENDED = (0, 0xFFFFFFFF)  # data sizes that programs write when they stream into a pipe
 Notice = Callable[[str], None]
@@ -104,17 +104,18 @@ def opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
 def _mono(file: soundfile.SoundFile, frames: int, named: str) -> tuple[np.ndarray, bool]:
     """Up to `frames` frames mixed down, and whether decoding broke off. Block by block: a header may claim any length, memory follows what comes."""
     blocks, got, early = [], 0, False
-    while got < frames:
+    while got < frames and not early:
+        block = np.full((min(BLOCK, frames - got), file.channels), np.nan, np.float32)
         try:
-            block = file.read(min(BLOCK, frames - got), dtype="float32", always_2d=True)
+            block = file.read(out=block)
         except soundfile.SoundFileError:
             early = True
-            break
+            block = block[: np.isfinite(block).all(axis=1).argmin()]  # what came before the break is in place, the rest still NaN
         if len(block) == 0:
             break
         if not np.isfinite(block).all():
             raise InputError(f"{named}: expected finite samples, found NaN or infinite ones")
-        blocks.append(block.mean(axis=1) if block.shape[1] > 1 else block[:, 0])
+        blocks.append(block.mean(axis=1))
         got += len(block)
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32), early
 
@@ -201,7 +202,7 @@ def write_pcm16(path: str | Path, waveform, sample_rate: int = 16000) -> None:
     samples = np.asarray(waveform.detach().cpu() if hasattr(waveform, "detach") else waveform)
     if samples.ndim != 1:
         raise ValueError(f"expected a waveform of shape (time,), got {samples.shape}")
-    pcm = to_pcm16(samples)
+    pcm = to_pcm16(np.nan_to_num(samples))
     if not np.array_equal(from_pcm16(pcm), samples):
         raise ValueError("expected values k/32768 in [-1, 1 - 2**-15]: round with to_grid before saving")
     buffer = io.BytesIO()

@@ -173,7 +173,7 @@ def _fetch(url: str, partial: Path, origin: Path, progress: Progress, notice: No
             problem = shown(getattr(broken, "reason", None) or broken)
         got = partial.stat().st_size if partial.exists() else 0
         failures = 0 if got > had else failures + 1
-        if got == 0 and failures:
+        if had == got == 0:
             raise DataError(f"cannot download '{shown(url)}': {problem} (offline?)")
         time.sleep(0.1 * 2**failures)
     raise DataError(f"'{shown(url)}': {problem} after {got} bytes; run the same command again to go on from there")

@@ -111,7 +111,7 @@ def silence_clips(clips: Sequence[Clip], split: str, number: int, seed: int = 0)
     test; no sample stands in two splits. Offsets and gains come from hashes of seed, split and number. The gain is uniform in 0 to 1, as in the
     official recipe for silence; every tenth clip is almost digital silence (gain -60 to -40 dB).
     """
-    recordings = [(clip, _part(clip, split)) for clip in clips if clip.split == "background"]
+    recordings = [(clip, _part(clip, split)) for clip in sorted(clips, key=lambda clip: clip.name) if clip.split == "background"]
     usable = [(clip, first, last) for clip, (first, last) in recordings if last - first >= RATE]
     cuts = []
     for index in range(number if usable else 0):

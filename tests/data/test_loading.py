@@ -1,0 +1,100 @@
+"""Decoding and its cache."""
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from speechadv import audio
+from speechadv.data import background, load, loading, scan
+from speechadv.data.speech_commands import Clip
+from speechadv.errors import InputError
+
+
+def clip(path):
+    return Clip(path, "yes", "s", f"yes/{path.name}", "train")
+
+
+@settings(max_examples=15, deadline=None)
+@given(have=st.integers(1, 60), length=st.integers(1, 60))
+def test_padded_at_the_end_or_cut(tmp_path_factory, have, length):
+    samples = np.arange(1, have + 1, dtype=np.int16)
+    path = tmp_path_factory.mktemp("clip") / "a.wav"
+    audio.write_pcm16(path, audio.from_pcm16(samples))
+    out = load([clip(path)], length=length)
+    assert out.shape == (1, length) and out.dtype == np.int16
+    assert np.array_equal(out[0], audio.fitted(samples, length))
+
+
+def test_order_rates_and_notices(tmp_path, make):
+    paths = [make.put(tmp_path / f"{n}.wav", np.full(8000, n * 1000, np.int16), rate=8000 if n == 2 else 16000) for n in range(1, 5)]
+    notices = []
+    out = load([clip(p) for p in paths], threads=3, notice=notices.append)
+    assert out[:, 4000].tolist() == pytest.approx([1000, 2000, 3000, 4000], abs=2)
+    assert len(notices) == 1 and "2.wav" in notices[0] and "resampled" in notices[0]
+
+
+def test_bad_clip_is_named(tmp_path, make):
+    make.put(tmp_path / "good.wav")
+    (tmp_path / "bad.wav").write_text("text")
+    with pytest.raises(InputError, match="bad.wav"):
+        load([clip(tmp_path / "good.wav"), clip(tmp_path / "bad.wav")])
+
+
+def test_background_is_the_training_part(made_tree):
+    noise = background([made_tree])
+    assert [len(n) for n in noise] == [round(12 * 16000 * 0.8)] and noise[0].dtype == np.float32
+    assert len(background([made_tree], "test")[0]) == 12 * 1600
+
+
+@pytest.fixture
+def cached(monkeypatch):
+    """The cache used from the first clip on; gives its folder's files."""
+    monkeypatch.setattr(loading, "CACHE_FROM", 1)
+    return lambda: sorted(p.name for p in loading.cache_folder().glob("*"))
+
+
+def test_cache_gives_the_same_and_is_used(made_tree, cached, monkeypatch):
+    clips = [c for c in scan(made_tree) if c.split == "train"]
+    first = load(clips)
+    assert len(cached()) == 1 and isinstance(first, np.memmap)
+    monkeypatch.setattr(audio, "read", None)  # not decoded again
+    assert np.array_equal(load(clips), first)
+    first[0] = 7  # copy on write: the file stays
+    assert not (load(clips)[0] == 7).all()
+
+
+def test_changed_file_is_decoded_again(made_tree, cached, make):
+    clips = [c for c in scan(made_tree) if c.split == "train"]
+    before = load(clips).copy()
+    make.put(clips[0].path, np.full(1600, 5, np.int16))
+    os.utime(clips[0].path, ns=(1, 1))
+    assert load(clips)[0][0] == 5 != before[0][0] and len(cached()) == 2
+
+
+def test_cache_is_bounded(made_tree, cached):
+    clips = [c for c in scan(made_tree) if c.split == "train"]
+    bound = 3 * 32128
+    for c in clips[:6]:
+        load([c], cache_bytes=bound)
+    assert 1 <= len(cached()) <= 3
+    load(clips, cache_bytes=1000)
+    assert len(cached()) <= 3
+
+
+def test_broken_cache_and_failed_decoding_leave_nothing(made_tree, cached, tmp_path):
+    clips = [c for c in scan(made_tree) if c.split == "train"][:2]
+    good = load(clips).copy()
+    (loading.cache_folder() / cached()[0]).write_bytes(b"broken")
+    assert np.array_equal(load(clips), good)
+    (tmp_path / "bad.wav").write_text("text")
+    with pytest.raises(InputError):
+        load([*clips, clip(tmp_path / "bad.wav")])
+    assert len(cached()) == 1
+
+
+def test_no_cache_where_the_folder_cannot_be_made(made_tree, cached, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SPEECHADV_CACHE", str(tmp_path / "file" / "below"))
+    assert load([c for c in scan(made_tree) if c.split == "train"]).shape[1] == 16000
