@@ -170,11 +170,12 @@ def _fetch(url: str, partial: Path, origin: Path, progress: Progress, notice: No
                 raise DataError(f"'{shown(url)}': the server answers {refusal.code} {shown(refusal.reason)}") from None
             problem = f"the server answers {refusal.code}"
         except (http.client.HTTPException, urllib.error.URLError, ssl.SSLError, ConnectionError, TimeoutError) as broken:
-            problem = shown(getattr(broken, "reason", None) or broken)
+            cause = getattr(broken, "reason", None) or broken
+            problem = f"{shown(getattr(cause, 'strerror', None) or cause)} (offline?)"
         got = partial.stat().st_size if partial.exists() else 0
         failures = 0 if got > had else failures + 1
         if had == got == 0:
-            raise DataError(f"cannot download '{shown(url)}': {problem} (offline?)")
+            raise DataError(f"cannot download '{shown(url)}': {problem}")
         time.sleep(0.1 * 2**failures)
     raise DataError(f"'{shown(url)}': {problem} after {got} bytes; run the same command again to go on from there")
 
