@@ -101,10 +101,9 @@ class BoundMasking(Bound):
         result = torch.zeros_like(perturbation)
         active = torch.arange(len(perturbation), device=perturbation.device)
         bound, current = self, torch.nan_to_num(perturbation, 0.0, 1.0, -1.0)
-        stubborn = None
         for step in range(ROUNDING_ROUNDS):
             rounded = bound.inside(to_grid(current))
-            open_rows = bound.capped.excess_db(rounded) > AIM_DB
+            open_rows = ~(bound.capped.excess_db(rounded) <= AIM_DB)
             result[active[~open_rows]] = rounded[~open_rows]
             if not open_rows.any():
                 break
@@ -133,7 +132,7 @@ class BoundMasking(Bound):
         """(batch, 1): root mean square, as a fraction of full scale, of noise that fills the threshold."""
         spectrum = self.capped.spectrum
         energy = self.capped.gentle.square()[:, :, 1:-1].mean((1, 2))
-        return (energy * spectrum.n_fft / 12).sqrt()[:, None]  # Hann-windowed white noise of power s reads 6 s / n_fft in each bin... 
+        return (energy * spectrum.n_fft / 6).sqrt()[:, None]  # white noise of power s reads 6 s / n_fft in each bin
 
     def select(self, index: Tensor) -> "BoundMasking":
         return BoundMasking(self.budget, self.clean[index], self.capped.select(index))
