@@ -1,9 +1,7 @@
 # make demo: install, attack and defend bundled clips, write a page to listen to.  make test: install with the test extra, run the tests.
 VENV ?= .venv
 PYTHON ?= python3
-ifeq ($(origin OUT), undefined)
-OUT := runs/demo
-endif
+OUT ?= runs/demo
 
 .PHONY: demo test clean
 

@@ -1,5 +1,6 @@
 """The command line. Commands are files in this folder, imported when they are called: `speechadv --help` loads none of them."""
 import importlib
+import os
 import sys
 
 import click
@@ -55,26 +56,31 @@ def group():
 
 
 def main(arguments=None) -> None:
-    """Entry point: errors of ours are one line on standard error and exit status 2; Ctrl-C is exit status 130."""
+    """Entry point of the console script."""
+    sys.exit(run(arguments))
+
+
+def run(arguments=None) -> int:
+    """Run a command line and return its exit status: errors of ours are one line on standard error and 2, Ctrl-C is 130."""
     try:
         status = group.main(arguments, prog_name="speechadv", standalone_mode=False)
     except SpeechAdvError as problem:
-        fail(str(problem))
+        return complain(str(problem))
     except click.exceptions.Exit as leaving:
-        status = leaving.exit_code
+        return leaving.exit_code
     except (click.Abort, KeyboardInterrupt):
-        fail("stopped; what is finished is kept", 130)
+        return complain("stopped; what is finished is kept", 130)
     except click.ClickException as problem:
-        fail(problem.format_message())
+        return complain(problem.format_message())
     except BrokenPipeError:
-        sys.stderr.close()
-        status = 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more: no second error when Python flushes
+        return 0
     except OSError as problem:
-        fail(f"{problem.strerror or type(problem).__name__}" + (f": '{shown(problem.filename)}'" if problem.filename else ""))
-    sys.exit(status if isinstance(status, int) else 0)
+        return complain((problem.strerror or type(problem).__name__) + (f": '{shown(problem.filename)}'" if problem.filename else ""))
+    return status if isinstance(status, int) else 0
 
 
-def fail(message: str, status: int = 2) -> None:
-    """One line on standard error, and out."""
+def complain(message: str, status: int = 2) -> int:
+    """One line on standard error; returns the exit status."""
     click.echo("speechadv: " + shown(" ".join(message.splitlines())), err=True)
-    sys.exit(status)
+    return status

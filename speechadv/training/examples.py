@@ -3,7 +3,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data import Clip, Task, load, select
+from ..data import Clip, Task, background, load, scan, select
+from ..data.samples import load_bundled
 from ..errors import ConfigError
 
 
@@ -49,3 +50,29 @@ def examples(clips: list[Clip], task: Task, split: str, sample_rate: int, **opti
     pairs = select(clips, task, split, **options)
     waveforms = load([clip for clip, _ in pairs], sample_rate, sample_rate)
     return Examples(waveforms, task.indices([label for _, label in pairs]), task.labels)
+
+
+@dataclass
+class Material:
+    """What a run learns from and chooses on: training and validation clips, and background recordings for the augmentation."""
+
+    train: Examples
+    validation: Examples
+    noises: list[np.ndarray]
+
+
+def recorded(roots: list, train_only: list, task: Task, sample_rate: int, *, seed: int, unknown: float | None) -> Material:
+    """Recordings in Speech Commands' layout; training alone sees the `train_only` roots."""
+    clips = scan(roots, train_only)
+    train = examples(clips, task, "train", sample_rate, seed=seed, unknown=unknown)
+    return Material(train, examples(clips, task, "validation", sample_rate), background(roots, "train", sample_rate))
+
+
+def rehearsal(task: Task) -> Material:
+    """The bundled synthetic voices, for trying a recipe in seconds: every third voice validates. What comes out is good for nothing else."""
+    waveforms, labels, names = load_bundled([label for label in task.labels])
+    clips, classes = np.round(waveforms * 32768).astype(np.int16), task.indices(labels)
+    voices = sorted({name.split("/")[1].split("_nohash_")[0] for name in names})
+    held = np.array([voices.index(name.split("/")[1].split("_nohash_")[0]) % 3 == 2 for name in names])
+    noises = [clip.astype(np.float32) for clip, label in zip(clips, labels) if label == "_silence_"]
+    return Material(Examples(clips[~held], classes[~held], task.labels), Examples(clips[held], classes[held], task.labels), noises)

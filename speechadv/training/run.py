@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import config as configs
-from ..data import background, data_roots, scan, task as named_task
+from ..data import Task, data_roots, task as named_task
 from ..data.loading import cache_folder
 from ..errors import ConfigError, DataError, InputError, shown
 from ..models.layers import count_parameters
@@ -18,7 +18,7 @@ from ..models.pretrained import save_model
 from ..models.resolve import resolve_model
 from ..randomness import derived_seed
 from ..registry import create
-from .examples import Examples, examples
+from .examples import Examples, Material, recorded, rehearsal
 from .loop import Trainer, hard_targets
 from .settings import TrainingConfig
 from .teaching import Teachers, cached_answers, soft_targets
@@ -42,15 +42,11 @@ def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: st
     """
     claim(out, config)
     task = named_task(config.task)
-    roots = data_roots(config.data)
-    if not roots:
-        raise DataError("no data to train on: set SPEECHADV_DATA to a folder in Speech Commands' layout, or `data` in the config")
-    clips = scan(roots, config.train_only)
     model = new_model(config, task.labels).to(device)
-    train_set = examples(clips, task, "train", model.sample_rate, seed=config.seed, unknown=config.unknown or None)
-    validation = examples(clips, task, "validation", model.sample_rate)
+    material = gather(config, task, model.sample_rate)
+    train_set, validation = material.train, material.validation
     say(f"{config.name}: {count_parameters(model):,} parameters, {len(train_set.clips):,} training and {len(validation.clips):,} validation clips")
-    views = Views(train_set.clips, background(roots, "train", model.sample_rate), train_set.silence, config.augmentation, config.seed, model.sample_rate)
+    views = Views(train_set.clips, material.noises, train_set.silence, config.augmentation, config.seed, model.sample_rate)
     targets = make_targets(config, train_set, views, device, progress)
     adversary = config.adversary.budget if config.adversary else None
     validator = Validator(validation, adversary, config.validation_clips, seed=config.seed)
@@ -59,6 +55,16 @@ def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: st
     best = trainer.run()
     say(f"best on validation after epoch {trainer.state.best_epoch}: {trainer.state.best_score:.4f} ({time.monotonic() - started:.0f} s in this process)")
     return save_model(best, card(config, best, trainer, command), out)
+
+
+def gather(config: TrainingConfig, task: Task, sample_rate: int) -> Material:
+    """The clips that the config names. Raises DataError where it names none and SPEECHADV_DATA is not set."""
+    if config.data == ["bundled"]:
+        return rehearsal(task)
+    roots = data_roots(config.data)
+    if not roots:
+        raise DataError("no data to train on: set SPEECHADV_DATA to a folder in Speech Commands' layout, or `data` in the config")
+    return recorded(roots, config.train_only, task, sample_rate, seed=config.seed, unknown=config.unknown or None)
 
 
 def claim(out: Path, config: TrainingConfig) -> None:

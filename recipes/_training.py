@@ -1,0 +1,39 @@
+"""What the training recipes share: the command line in front of `speechadv train`, and the quick rehearsal on bundled clips."""
+import json
+from pathlib import Path
+
+import click
+
+QUICK = ("data=['bundled']", "epochs=2", "views=0", "teaching.models=[]", "validation_clips=8", "validate_every=1", "batch_size=16", "averaging=0.5")
+QUICK_ADVERSARY = ("adversary.steps=[[0, 1]]",)
+
+
+def training_recipe(folder: Path) -> click.Command:
+    """The click command of a training recipe's folder."""
+    adversarial = "[adversary]" in (folder / "config.toml").read_text(encoding="utf-8")
+
+    @click.command(epilog=f"Example: python recipes/{folder.name}/run.py --out runs/{folder.name} --quick")
+    @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+    @click.option("--quick", is_flag=True, help="A rehearsal of two epochs on the bundled synthetic clips; the weights are of no use.")
+    @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of config.toml.")
+    @click.option("--threads", type=int, help="Threads of torch.")
+    @click.option("--device", default="cpu", show_default=True)
+    def recipe(out, quick, overrides, threads, device):
+        """Train the network of config.toml and print what it reached on validation."""
+        from speechadv.cli import run
+
+        words = [str(folder / "config.toml"), "--out", str(out), "--device", device]
+        for override in (*((QUICK + QUICK_ADVERSARY * adversarial) if quick else ()), *overrides):
+            words += ["--set", override]
+        status = run(["train", *words, *(["--threads", str(threads)] if threads else [])])
+        if status:
+            raise SystemExit(status)
+        click.echo(json.dumps(results(out), indent=1))
+
+    return recipe
+
+
+def results(out: Path) -> dict:
+    """The numbers of the card that a run wrote."""
+    (card,) = (json.loads(p.read_text(encoding="utf-8")) for p in out.glob("*.json"))
+    return card["results"]
