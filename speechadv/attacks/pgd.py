@@ -6,7 +6,8 @@ from ..errors import ConfigError
 from ..goals import check_loss
 from ..registry import register
 from .base import Attack, Problem
-from .gradient import STEP_RULES, Best, Plain, ascend
+from .gradient import Best, ascend
+from .steps import Adam, Momentum, Plain
 
 
 @register("attack", "pgd")
@@ -18,6 +19,7 @@ class PGD(Attack):
         step_size: as a fraction of the budget; 0 stands for 2.5 / steps, at most 1.
         loss: "cross_entropy" or "margin" (the difference of logits, Carlini & Wagner 2017), which label smoothing cannot saturate.
         momentum: 0 for plain steps, else the decay of the running sum of gradients (Dong et al. 2018).
+        optimizer: "steepest" follows the budget's steepest direction, "adam" Adam's.
         restarts: independent starts; the later ones only for clips that are not there yet, unless `full`.
         random_start: begin at a random point of the budget; later restarts always do.
         full: the strongest example that the budget allows: every step for every clip, and the highest loss is kept.
@@ -26,11 +28,14 @@ class PGD(Attack):
         ConfigError: a value out of range.
     """
 
-    def __init__(self, steps: int = 40, step_size: float = 0.0, loss: str = "cross_entropy", momentum: float = 0.0, restarts: int = 1,
-                 random_start: bool = True, full: bool = False):
+    def __init__(self, steps: int = 40, step_size: float = 0.0, loss: str = "cross_entropy", momentum: float = 0.0,
+                 optimizer: str = "steepest", restarts: int = 1, random_start: bool = True, full: bool = False):
         for name, value, least in (("steps", steps, 1), ("restarts", restarts, 1), ("step_size", step_size, 0), ("momentum", momentum, 0)):
             if not value >= least:
                 raise ConfigError(f"attack 'pgd': {name}: expected {least} or more, got {value}")
+        if optimizer not in ("steepest", "adam") or optimizer == "adam" and momentum:
+            raise ConfigError(f"attack 'pgd': optimizer: expected steepest or adam (which has a momentum of its own), got {optimizer}, momentum {momentum}")
+        self.optimizer = optimizer
         self.steps, self.loss, self.momentum, self.restarts = steps, check_loss(loss), momentum, restarts
         self.step_size = step_size or min(1.0, 2.5 / steps)
         self.random_start, self.full = random_start, full
@@ -46,8 +51,7 @@ class PGD(Attack):
 
     def _once(self, problem: Problem, restart: int, best: Best, rows: Tensor) -> None:
         mine = Best(problem)
-        ascend(problem, self.start(problem, restart), steps=self.steps, step_size=self.step_size, rule=self.rule(), loss=self.loss,
-               full=self.full, best=mine)
+        ascend(problem, self.start(problem, restart), steps=self.steps, rule=self.rule(), loss=self.loss, full=self.full, best=mine)
         best.offer(rows, mine.perturbation, mine.loss, mine.reached)
 
     def start(self, problem: Problem, restart: int = 0) -> Tensor:
@@ -57,7 +61,9 @@ class PGD(Attack):
 
     def rule(self) -> Plain:
         """A fresh step rule."""
-        return STEP_RULES["momentum"](self.momentum) if self.momentum else STEP_RULES["plain"]()
+        if self.optimizer == "adam":
+            return Adam(self.step_size)
+        return Momentum(self.step_size, self.momentum) if self.momentum else Plain(self.step_size)
 
 
 @register("attack", "fgsm")
