@@ -63,3 +63,22 @@ class Target(Goal):
 
     def reached(self, logits: Tensor) -> Tensor:
         return logits.argmax(1) == self.labels
+
+
+class Towards(Misclassify):
+    """Untargeted, but along one way: away from the right label to the class `towards` (batch,). Reached by any wrong label.
+
+    The search of a targeted APGD (Croce & Hein 2020): different ways out of the right class are tried one after the other.
+    """
+
+    def __init__(self, labels: Tensor, towards: Tensor):
+        super().__init__(labels)
+        self.towards = towards
+
+    def select(self, index: Tensor) -> "Towards":
+        return Towards(self.labels[index], self.towards[index])
+
+    def loss(self, logits: Tensor, kind: str = "margin") -> Tensor:
+        """Logit of the class to go to minus that of the right one, whatever the kind."""
+        both = logits.gather(1, torch.stack([self.towards, self.labels], 1))
+        return both[:, 0] - both[:, 1]
