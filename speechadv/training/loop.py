@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from ..attacks.base import Problem, frozen
 from ..attacks.gradient import last_iterate
@@ -58,7 +58,7 @@ class Trainer:
         self.config, self.model, self.views, self.targets, self.train = config, model, views, targets, train
         self.validator, self.folder, self.progress, self.say = validator, folder, progress, say
         self.device = next(model.parameters()).device
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=True) if config.averaging else None
+        self.average = AveragedModel(model, avg_fn=running_average(config.averaging), use_buffers=True) if config.averaging else None
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate)
         self.budget = parse_budget(config.adversary.budget) if config.adversary else None
         self.state = State()
@@ -174,6 +174,18 @@ class Trainer:
             raise SpeechAdvError(f"'{shown(self.checkpoint)}': expected a checkpoint of this run, got a broken or foreign file "
                                  f"({type(problem).__name__}); remove it to start afresh") from None
         self.say(f"going on after epoch {self.state.epoch}")
+
+
+def running_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """An exponential average that forgets quickly at first: else the fresh network's statistics drown it for the first thousand steps."""
+
+    def average(old: Tensor, new: Tensor, count: Tensor) -> Tensor:
+        if not torch.is_floating_point(old):
+            return new
+        kept = min(decay, (1 + float(count)) / (10 + float(count)))
+        return kept * old + (1 - kept) * new
+
+    return average
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> Iterator[dict]:
