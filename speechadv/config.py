@@ -1,6 +1,5 @@
 """Flat TOML configs as dataclasses: every key known, every value of the right type, or one line that says which is not."""
 import dataclasses
-import math
 import tomllib
 import types
 import typing
@@ -44,7 +43,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"config '{shown(path)}': no such file") from None
     except OSError as problem:
         raise ConfigError(f"config '{shown(path)}': {problem.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:  # broken TOML or UTF-8, or an integer of thousands of digits
         raise ConfigError(f"config '{shown(path)}': expected TOML: {shown(problem)}") from None
     if not content:
         raise ConfigError(f"config '{shown(path)}' is empty: expected keys such as models, attacks, budgets")
@@ -89,7 +88,7 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     if origin is dict and isinstance(value, dict) or hint is Any:
         return value
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return _finite(float(value), where)
+        return float(_finite(value, where))
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return _finite(value, where)
     if hint in (str, bool) and isinstance(value, hint):
@@ -108,8 +107,8 @@ def _first_that_fits(arguments, value, where):
 
 
 def _finite(number, where):
-    if not math.isfinite(number):
-        raise ConfigError(f"{shown(where)}: expected a finite number, got {number}")
+    if not abs(number) < 2**63:  # NaN, infinity, and integers that only Python can hold
+        raise ConfigError(f"{shown(where)}: expected a finite number of at most 18 digits")
     return number
 
 

@@ -8,7 +8,7 @@ from typing import Callable, Iterator, Sequence, final
 import torch
 from torch import Tensor, nn
 
-from ..budgets.base import Bound, Budget
+from ..budgets.base import HIGHEST, Bound, Budget, to_grid
 from ..errors import InputError
 from ..goals import Goal
 from ..models.layers import folded
@@ -74,7 +74,8 @@ class Problem:
             heard = (self.clean + perturbation).detach().requires_grad_()
             logits = padded_call(self.model, heard)
             value = loss(logits) if callable(loss) else self.goal.loss(logits, loss)
-            (gradient,) = torch.autograd.grad(value.sum(), heard, allow_unused=True)
+            # A network that does not listen has no gradient: zeros, so that the attack runs, fails, and can be asked why.
+            (gradient,) = torch.autograd.grad(value.sum(), heard, allow_unused=True) if value.requires_grad else (None,)
         gradient = torch.zeros_like(heard) if gradient is None else torch.nan_to_num(gradient)
         return logits.detach(), value.detach(), gradient
 
@@ -99,6 +100,18 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
             parameter.requires_grad_(flag)
 
 
+class Counted:
+    """A progress callback that remembers how many clips it has told of."""
+
+    def __init__(self, progress: Callable[[int], None] | None):
+        self.progress, self.told = progress, 0
+
+    def __call__(self, finished: int) -> None:
+        self.told += finished
+        if self.progress and finished:
+            self.progress(finished)
+
+
 class Attack(ABC):
     """An attack; its constructor's keywords are its configuration."""
 
@@ -115,10 +128,10 @@ class Attack(ABC):
             goal: for the same clips.
             budget: how far each clip may move.
             generators: one a clip, or a single one for all.
-            progress: called with the number of clips that are finished, as they finish.
+            progress: called with the number of clips that are finished, as they finish; in the end all of them.
 
         Raises:
-            InputError: shapes, range or finiteness are wrong.
+            InputError: shape, type, range or finiteness are wrong, or samples lie off the 16-bit grid.
         """
         check_waveforms(waveforms, goal)
         if isinstance(generators, torch.Generator):
@@ -126,7 +139,8 @@ class Attack(ABC):
         with frozen(model), torch.no_grad():
             already = goal.reached(padded_call(model, waveforms)) if len(waveforms) else torch.zeros(0, dtype=torch.bool)
             perturbation = torch.zeros_like(waveforms)
-            problem = Problem(fast_copy(model), waveforms, goal, budget.bind(waveforms), generators, report=progress)
+            report = Counted(progress)
+            problem = Problem(fast_copy(model), waveforms, goal, budget.bind(waveforms), generators, report=report)
             problem.report(int(already.sum()))
             if not already.all():
                 part = problem.select(~already)
@@ -134,6 +148,7 @@ class Attack(ABC):
                 perturbation[~already] = part.bound.nothing_if_broken(part.bound.quantise(found))
             adversarial = waveforms + perturbation
             reached = goal.reached(padded_call(model, adversarial)) if len(waveforms) else already
+            report(len(waveforms) - report.told)
         return AttackResult(adversarial, reached, already, budget.distance(waveforms, adversarial), problem.passes, problem.queries)
 
     @abstractmethod
@@ -156,8 +171,10 @@ def check_waveforms(waveforms: Tensor, goal: Goal) -> None:
     if len(goal) != len(waveforms):
         raise InputError(f"expected a goal for each of {len(waveforms)} clips, got {len(goal)}")
     if not torch.is_floating_point(waveforms):
-        raise InputError(f"expected waveforms as floats in [-1, 1), got {waveforms.dtype}")
+        raise InputError(f"expected waveforms as floats in [-1, 1 - 2**-15], got {waveforms.dtype}")
     if len(waveforms) and not torch.isfinite(waveforms).all():
         raise InputError("expected finite samples, got NaN or infinite ones")
-    if len(waveforms) and waveforms.abs().amax() > 1:
-        raise InputError(f"expected samples in [-1, 1), got {waveforms.abs().amax():g} (16-bit integers are divided by 32768)")
+    if len(waveforms) and (waveforms.amin() < -1 or waveforms.amax() > HIGHEST):
+        raise InputError(f"expected samples in [-1, 1 - 2**-15], got {waveforms.abs().amax():g} (16-bit integers are divided by 32768)")
+    if not torch.equal(to_grid(waveforms), waveforms):
+        raise InputError("expected samples on the 16-bit grid k/32768, as files hold them: round with speechadv.audio.to_grid")

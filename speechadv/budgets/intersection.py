@@ -42,9 +42,10 @@ class BoundIntersection(Bound):
         return perturbation
 
     def quantise(self, perturbation: Tensor) -> Tensor:
-        """Each part rounds in turn; where another one is then broken, again with a quieter perturbation, at last with none."""
-        result = torch.zeros_like(perturbation)
-        open_rows = torch.ones(len(perturbation), dtype=torch.bool, device=perturbation.device)
+        """What is allowed stays. Else each part rounds in turn; where another one is then broken, again with a quieter perturbation, at last with none."""
+        rounded = self.rough(perturbation)
+        open_rows = ~self.satisfied(rounded)
+        result = torch.where(open_rows[:, None], 0, rounded)
         projected = self.project(perturbation)
         for factor in SHRINKING:
             if not open_rows.any():

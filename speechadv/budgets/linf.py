@@ -36,8 +36,8 @@ class Linf(Budget):
         self.name = f"linf:{spec or format(eps, 'g')}"
 
     @classmethod
-    def from_spec(cls, text: str) -> "Linf":
-        """From "0.002", "66lsb" or "-54dbfs"."""
+    def from_spec(cls, text: str, sample_rate: int = 16000) -> "Linf":
+        """From "0.002", "66lsb" or "-54dbfs", whatever the sample rate."""
         match = re.fullmatch(r"([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)(lsb|dbfs)?", text.strip().lower())
         try:
             number, unit = float(match[1]), match[2]

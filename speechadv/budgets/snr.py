@@ -31,8 +31,8 @@ class Snr(Budget):
         self.name = f"snr:{snr_db:g}"
 
     @classmethod
-    def from_spec(cls, text: str) -> "Snr":
-        """From "30" or "30db"."""
+    def from_spec(cls, text: str, sample_rate: int = 16000) -> "Snr":
+        """From "30" or "30db", whatever the sample rate."""
         try:
             return cls(float(text.strip().lower().removesuffix("db")))
         except ValueError:

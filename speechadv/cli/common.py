@@ -1,7 +1,9 @@
 """Options and habits that the commands share. Nothing here imports torch at the top."""
 import contextlib
 import json
+import os
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any, Iterable, Iterator
 
@@ -49,7 +51,7 @@ class Voice:
     def document(self, content: Any) -> None:
         """The JSON document, where asked for."""
         if self.as_json:
-            click.echo(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
+            click.echo(json.dumps(content, indent=1, allow_nan=False))  # ASCII: any terminal and any file name
 
     @contextlib.contextmanager
     def bar(self, total: int, label: str) -> Iterator[Any]:
@@ -98,28 +100,41 @@ def fresh_folder(out: Path) -> Path:
 
 
 def check_writable(out: Path) -> None:
-    """Raise InputError unless a file could be made in this folder, or the folder below its nearest existing parent."""
-    import os
+    """Raise InputError unless a file could be made in this folder, or in its nearest parent that exists."""
+    import tempfile
 
     parent = out
     while not parent.exists():
         parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"--out '{shown(out)}': not writable")
+    try:
+        tempfile.TemporaryFile(dir=parent).close()  # permission bits say nothing on read-only file systems, nor to root
+    except OSError as problem:
+        raise InputError(f"--out '{shown(out)}': not writable ({problem.strerror})") from None
 
 
-def unique_stems(files: Iterable[Path]) -> list[str]:
-    """A name for each input's output: its stem, with -2, -3 … where several inputs share one, so that none overwrites another."""
+def unique_stems(files: Iterable[Path], ending: str = ".wav") -> list[str]:
+    """A name for each input's output: its stem, with -2, -3 … where several inputs share one, so that none overwrites another.
+
+    File systems that ignore case or compose accents are thought of; a stem that would be too long with `ending` is cut (names hold 255 bytes).
+    """
     taken, names = set(), []
     for file in files:
-        stem, number = file.stem, 1
-        name = stem
-        while name in taken:
+        number, name = 1, _short(file.stem, ending)
+        while _folded(name) in taken:
             number += 1
-            name = f"{stem}-{number}"
-        taken.add(name)
+            name = _short(file.stem, f"-{number}{ending}") + f"-{number}"
+        taken.add(_folded(name))
         names.append(name)
     return names
+
+
+def _short(stem: str, ending: str) -> str:
+    content = os.fsencode(stem)[: 255 - len(os.fsencode(ending))]
+    return stem if content == os.fsencode(stem) else os.fsdecode(content.decode("utf-8", "ignore").encode())
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def is_terminal() -> bool:
