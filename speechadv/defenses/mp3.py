@@ -39,8 +39,8 @@ class MP3(Defense):
     LAME chooses its low-pass by bitrate. Its `quality` changes what it discards, and with it the verdict on clips at the edge: compare only
     results of one quality.
 
-    The surrogate is the identity ("straight-through"): MP3's rounding has no useful gradient of its own, and its output stays close to its
-    input.
+    The surrogate is the identity ("straight-through"). From 32 kbit/s up it serves; at 16 and below it knows too little of what the codec
+    discards, and attacks through it are weaker than they could be (docs/defenses.md).
 
     Args:
         kbps: one of 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160 kbit/s, all that the format has at 16 kHz.
