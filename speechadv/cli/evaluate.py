@@ -1,0 +1,55 @@
+"""speechadv evaluate"""
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from .common import Voice, device_option, json_option, out_option, quiet_option
+
+
+@click.command("evaluate", epilog="Example: speechadv evaluate recipes/evaluation_table/config.toml --out runs/table --set clips=100 --workers 2")
+@click.argument("config", type=click.Path(path_type=Path))
+@out_option
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the config; may be given several times.")
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes on this machine.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads of torch in each process; default: the cores are shared.")
+@click.option("--trust-model-file", is_flag=True, help="Load TorchScript or torch.export models: that runs code from the file.")
+@device_option
+@json_option
+@quiet_option
+def command(config, out, overrides, workers, threads, trust_model_file, device, as_json, quiet):
+    """Run the grid that CONFIG describes: models x defenses x threats x attacks x budgets x seeds.
+
+    Every adversarial clip is saved, read back and scored from the file. OUT holds rows, sound, tables and a page. A run that was stopped goes on
+    when the same command is given again, and ends as if it had not been.
+    """
+    from .. import config as configs
+    from ..evaluation.settings import EvaluationConfig
+    from .common import check_writable, checked_device
+
+    settings, voice = configs.load(EvaluationConfig, config, overrides), Voice(as_json, quiet)
+    check_writable(out)
+    checked_device(device)
+    from ..evaluation.run import evaluate
+    from ..report.tables import cells_of_line, heads
+
+    try:
+        result = evaluate(settings, out, workers=workers, threads=threads, device=device, trust=trust_model_file, bar=voice.bar, notice=voice.notice)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; what is finished is kept. Go on with: {shlex.join(['speechadv', *sys.argv[1:]])}", err=True)
+        sys.exit(130)
+    show(voice, heads(settings.targeted), [cells_of_line(line) for line in result["cells"]], result["flags"], out)
+    voice.document(result)
+
+
+def show(voice: Voice, head: list[str], lines: list[list[str]], flags: list[dict], out: Path) -> None:
+    """The table on standard output, and where everything is."""
+    from ..errors import shown
+
+    widths = [max(len(shown(row[i])) for row in [head, *lines]) for i in range(len(head))]
+    for row in [head, *lines]:
+        voice.say("  ".join(shown(cell).ljust(width) for cell, width in zip(row, widths)).rstrip())
+    for flag in flags:
+        voice.notice(f"{flag['flag']}: {flag['figure']} ({', '.join(map(str, flag['cell'].values()))}); see {flag['page']}")
+    voice.say(f"tables: {shown(out / 'table.md')}, table.csv, table.tex; listen: {shown(out / 'index.html')}")

@@ -1,0 +1,79 @@
+"""Items in, done items out: in this process, or in several on this machine."""
+import itertools
+import multiprocessing
+import os
+import signal
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Iterable, Iterator
+
+from ..errors import SpeechAdvError
+from .work import Done, Item, Worker
+
+TRIES = 3  # of the processes, in a row without a single item done
+IN_FLIGHT = 2  # items a process: what is waiting takes memory
+
+_worker: Worker | None = None  # of a child process
+
+
+def run(items: Iterable[Item], worker: Worker, workers: int = 1, threads: int | None = None) -> Iterator[Done]:
+    """Do the items, in any order.
+
+    Args:
+        items: what is to be done.
+        worker: does it in this process where `workers` is 1; else says how the others are set up.
+        workers: processes.
+        threads: of torch, in each process.
+
+    Raises:
+        SpeechAdvError: the processes died several times in a row.
+    """
+    return map(worker.do, items) if workers == 1 else _in_processes(list(items), worker, workers, threads)
+
+
+def _in_processes(items: list[Item], worker: Worker, workers: int, threads: int | None) -> Iterator[Done]:
+    failures = 0
+    waiting = dict(enumerate(items))
+    while waiting:
+        try:
+            for number, done in _one_pool(waiting, worker, workers, threads):
+                del waiting[number]
+                failures = 0
+                yield done
+        except BrokenProcessPool:
+            failures += 1
+            if failures == TRIES:
+                raise SpeechAdvError(f"a process of the evaluation died {TRIES} times in a row (out of memory?): try fewer --workers "
+                                     "or --set batch_size=8; what is finished is kept") from None
+
+
+def _one_pool(waiting: dict[int, Item], worker: Worker, workers: int, threads: int | None) -> Iterator[tuple[int, Done]]:
+    setup = (str(worker.run), worker.device, worker.trust, worker.fingerprints, threads or max(1, (os.cpu_count() or 1) // workers))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, setup)
+    try:
+        numbers = iter(list(waiting))
+        running = {pool.submit(_do, waiting[n]): n for n in itertools.islice(numbers, IN_FLIGHT * workers)}
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                number = running.pop(future)
+                done = future.result()
+                for n in itertools.islice(numbers, 1):
+                    running[pool.submit(_do, waiting[n])] = n
+                yield number, done
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(run: str, device: str, trust: bool, fingerprints: dict[str, str], threads: int) -> None:
+    """Of a child process: the parent alone listens to Ctrl-C."""
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import torch
+
+    torch.set_num_threads(threads)
+    _worker = Worker(Path(run), device, trust, fingerprints)
+
+
+def _do(item: Item) -> Done:
+    return _worker.do(item)

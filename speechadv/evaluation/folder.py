@@ -1,0 +1,103 @@
+"""The folder of a run: claimed by one process at a time, and only for the run that it holds."""
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Iterator
+
+from .. import config as configs
+from ..audio import write_bytes
+from ..errors import ConfigError, InputError, shown
+from .settings import EvaluationConfig
+
+CONFIG, ENVIRONMENT, ROWS, TIMING, PROBES = "config.toml", "environment.json", "rows.jsonl", "timing.jsonl", "probes.json"
+ASIDE = ".speechadv-"  # how audio.write_bytes names a file that is not whole yet
+
+
+@contextlib.contextmanager
+def claimed(out: Path, config: EvaluationConfig, environment: dict[str, Any]) -> Iterator[Path]:
+    """Make the folder or go on in it, and hold it until the end; another process on the same folder is refused.
+
+    Args:
+        out: the folder; a missing parent is made.
+        config: of the run; written as config.toml, or compared with it.
+        environment: written as environment.json, or its clips and models compared with it.
+
+    Raises:
+        InputError: foreign files, another config, other clips or weights, or another process works on it.
+    """
+    check(out, config, environment)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        check(out, config, environment)  # it may have been another run's in between
+        for leftover in out.glob(f"{ASIDE}*"):
+            leftover.unlink(missing_ok=True)
+        if not (out / CONFIG).exists():
+            write_bytes(out / CONFIG, configs.dumps(config).encode("utf-8"))
+        if not (out / ENVIRONMENT).exists():
+            write_json(out / ENVIRONMENT, environment)
+        yield out
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a folder; the system lets go of it when the process ends in whatever way."""
+    import fcntl
+
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"--out '{shown(out)}': another process is working on this run; wait for it or name another folder") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def check(out: Path, config: EvaluationConfig, environment: dict[str, Any]) -> None:
+    """Raise InputError unless the folder is missing, empty, or holds this very run."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"--out '{shown(out)}': expected a folder, got a file")
+    if not (out / CONFIG).exists():
+        if any(not path.name.startswith(ASIDE) for path in out.iterdir()):
+            raise InputError(f"--out '{shown(out)}': expected a new folder or a run to go on with, got foreign files")
+        return
+    key = differing(read_config(out).identity(), config.identity())
+    if key:
+        raise InputError(f"--out '{shown(out)}': holds a run with another config ('{key}' differs); name another folder")
+    if (out / ENVIRONMENT).exists():
+        before = read_json(out / ENVIRONMENT)
+        for part, words in (("clips", "other clips"), ("models", "other weights of its models")):
+            if before.get(part) != environment[part]:
+                raise InputError(f"--out '{shown(out)}': was begun with {words}; name another folder")
+
+
+def differing(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """The first key in which two configs differ."""
+    return next((key for key in sorted({*before, *now}) if before.get(key) != now.get(key)), None)
+
+
+def read_config(run: Path) -> EvaluationConfig:
+    """The config of a run. Raises InputError where the folder holds none of `evaluate`."""
+    if not (run / CONFIG).is_file():
+        raise InputError(f"'{shown(run)}': expected the folder of a run (with {CONFIG} and {ROWS}), it holds none")
+    try:
+        return configs.load(EvaluationConfig, run / CONFIG)
+    except ConfigError as problem:
+        raise InputError(f"'{shown(run)}': holds no run of `speechadv evaluate`: {problem}") from None
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises InputError where it is broken."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as problem:
+        raise InputError(f"'{shown(path)}': expected JSON ({type(problem).__name__})") from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A JSON file, all or nothing."""
+    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode("ascii"))

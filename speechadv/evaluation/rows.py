@@ -1,0 +1,87 @@
+"""Rows: one clip in one cell a line of rows.jsonl, each with a checksum, so that a torn line is never taken for a whole one."""
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Iterable, Sequence
+
+from ..audio import write_bytes
+from ..errors import DataError, shown
+from .cells import CELL_KEYS
+
+ROW_KEYS = (
+    "model", "defense", "attack", "threat", "adaptive", "budget", "seed", "clip", "label", "target", "clean_prediction", "adversarial_prediction",
+    "linf", "snr_db", "masking_excess_db", "passes", "queries", "clean_audio", "adversarial_audio", "perturbation_audio", "defended_audio",
+    "perturbation_gain_db", "reached",
+)
+CHECK = "check"
+Row = dict[str, Any]
+
+
+def encode(row: Row) -> str:
+    """A row as a line: the keys in their order, then the checksum."""
+    content = json.dumps({key: row[key] for key in ROW_KEYS}, allow_nan=False)
+    return f'{content[:-1]}, "{CHECK}": "{_sum(content)}"}}\n'
+
+
+def decode(line: str) -> Row | None:
+    """The row of a line without its checksum; None where the line is torn or changed."""
+    try:
+        row = json.loads(line)
+        check = row.pop(CHECK)
+        whole = tuple(row) == ROW_KEYS and line.endswith("\n") and check == _sum(json.dumps(row, allow_nan=False))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return row if whole else None
+
+
+def _sum(content: str) -> str:
+    return hashlib.blake2b(content.encode("ascii"), digest_size=6).hexdigest()
+
+
+def key(row: Row) -> tuple:
+    """(model, defense, attack, threat, budget, seed, clip): what a row is found by."""
+    return (*(row[k] for k in CELL_KEYS), row["clip"])
+
+
+def read(path: Path) -> tuple[list[Row], list[int]]:
+    """The whole rows of a file, the first of each key, and the numbers (from 1) of lines that are torn or changed.
+
+    A missing file has none. Raises DataError where it cannot be read.
+    """
+    try:
+        # Binary lines: text mode would also split at other line ends and refuse foreign bytes.
+        lines = [line.decode("ascii", "replace") for line in path.read_bytes().splitlines(keepends=True)] if path.exists() else []
+    except OSError as problem:
+        raise DataError(f"'{shown(path)}': {problem.strerror}") from None
+    found: dict[tuple, Row] = {}
+    broken = []
+    for number, line in enumerate(lines, 1):
+        row = decode(line)
+        if row is None:
+            broken.append(number)
+        else:
+            found.setdefault(key(row), row)
+    return list(found.values()), broken
+
+
+def read_finished(path: Path) -> list[Row]:
+    """The rows of a run for a report: a torn last line is left out, any other broken one is an error. Raises DataError."""
+    rows, broken = read(path)
+    if broken and (len(broken) > 1 or broken[0] != len(path.read_bytes().splitlines())):
+        raise DataError(f"'{shown(path)}': line {broken[0]} is broken or was changed (its checksum differs); run `speechadv evaluate` again to mend it")
+    return rows
+
+
+def rewrite(path: Path, rows: Iterable[Row]) -> None:
+    """All rows of a file at once, all or nothing."""
+    write_bytes(path, "".join(map(encode, rows)).encode("ascii"))
+
+
+def append(path: Path, rows: Sequence[Row]) -> None:
+    """Further rows, flushed to the disk."""
+    with open(path, "ab") as file:
+        for row in rows:
+            file.write(encode(row).encode("ascii"))
+            file.flush()
+        os.fsync(file.fileno())

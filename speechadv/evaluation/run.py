@@ -1,0 +1,208 @@
+"""An evaluation from its config to its tables. A killed run goes on where it stopped, and ends in the same rows, tables and sound."""
+import contextlib
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Callable, ContextManager, Iterator
+
+from .. import audio
+from ..errors import ConfigError, shown
+from ..registry import closest
+from . import engine, rows as row_files
+from .cells import Cell, Craft, cells, groups
+from .clips import ClipSet, load_clips
+from .environment import environment
+from .folder import PROBES, ROWS, TIMING, claimed, write_json
+from .probes import probe_all
+from .rows import Row
+from .settings import EvaluationConfig
+from .sounds import clean_path, sweep, waveforms
+from .work import Done, Item, Worker, fingerprint
+
+Bar = Callable[[int, str], ContextManager[Callable[[int], None]]]
+
+
+@contextlib.contextmanager
+def no_bar(total: int, label: str) -> Iterator[Callable[[int], None]]:
+    """The progress bar that shows nothing."""
+    yield lambda done=1: None
+
+
+def evaluate(config: EvaluationConfig, out: str | Path, *, workers: int = 1, threads: int | None = None, device: str = "cpu",
+             trust: bool = False, bar: Bar = no_bar, notice: Callable[[str], None] = audio.silent) -> dict[str, Any]:
+    """Run a grid, or what is left of it, and make its tables and page.
+
+    Args:
+        config: what to run. Two runs of one config give the same rows, tables and sound whatever the other arguments are.
+        out: the run's folder: new, empty, or with this very run unfinished or finished.
+        workers: processes on this machine.
+        threads: of torch in each process; None leaves this process as it is and shares the cores among several.
+        device: torch device.
+        trust: load models that are programs (TorchScript, `torch.export`).
+        bar: makes a progress bar from (total, label): a context manager that gives a function of the number done.
+        notice: is told one line about what the user should know.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        SpeechAdvError: config, data, models or folder cannot be used; nothing is written then. KeyboardInterrupt passes; what is done is kept.
+
+    Example:
+        >>> config = EvaluationConfig(attacks=["pgd"], budgets=["linf:0.002"], data=["bundled"])
+        >>> evaluate(config, "runs/first")["cells"][0]["robust_accuracy"]
+    """
+    from ..report.page import write_page
+    from ..report.tables import write_tables
+
+    out = Path(out)
+    with _threads(threads):
+        plan = prepare(config, out, device, trust, notice)
+        with claimed(out, config, plan.environment):
+            produce(plan, workers, threads, bar, notice)
+            finish(plan, bar)
+            result = write_tables(out)
+            write_page(out)
+    return result
+
+
+@contextlib.contextmanager
+def _threads(threads: int | None) -> Iterator[None]:
+    """Torch's threads for a while."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass
+class Plan:
+    """A run whose config, models and clips have been checked; nothing is written yet."""
+
+    config: EvaluationConfig
+    out: Path
+    grid: list[Cell]
+    clips: ClipSet
+    worker: Worker
+    environment: dict[str, Any]
+
+    @cached_property
+    def order(self) -> dict[tuple, int]:
+        """The place of each row's key in the finished rows.jsonl."""
+        keys = ((*cell.key, name) for cell in self.grid for name in self.clips.names)
+        return {key: place for place, key in enumerate(keys)}
+
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """The index of each clip."""
+        return {name: index for index, name in enumerate(self.clips.names)}
+
+
+def prepare(config: EvaluationConfig, out: Path, device: str = "cpu", trust: bool = False, notice: Callable[[str], None] = audio.silent) -> Plan:
+    """Check everything that can be checked before a folder is made. Raises SpeechAdvError."""
+    grid, worker = cells(config), Worker(out, device, trust)
+    models = {word: worker.model(word) for word in dict.fromkeys([*config.models, *(cell.craft.model for cell in grid)])}
+    rates = {model.sample_rate for model in models.values()}
+    if len(rates) > 1:
+        raise ConfigError(f"config: models: expected one sample rate, got {', '.join(f'{rate} Hz' for rate in sorted(rates))}")
+    clips = load_clips(config, rates.pop(), notice)
+    for word, model in models.items():
+        for label in clips.labels_of_task:
+            if label not in model.labels:
+                raise ConfigError(f"model '{shown(word)}' does not know the word '{shown(label)}' of the task{closest(label, model.labels)}")
+    for cell in grid:
+        worker.defended(cell.model, cell.defense), worker.defended(cell.craft.model, cell.craft.defense)
+    about = environment(device, config.seeds) | {
+        "clips": {"source": clips.source, "number": len(clips), "sha256": clips.fingerprint()},
+        "models": {word: fingerprint(model) for word, model in sorted(models.items())}}
+    return Plan(config, out, grid, clips, worker, about)
+
+
+def produce(plan: Plan, workers: int, threads: int | None, bar: Bar, notice: Callable[[str], None]) -> None:
+    """Make the rows that are missing."""
+    path, have = plan.out / ROWS, known_rows(plan, notice)
+    items = list(missing_items(plan, have))
+    with bar(len(plan.order), "attacking") as advance:
+        advance(len(have))
+        for done in engine.run(items, plan.worker, workers, threads):
+            new = [row for row in done.rows if row_files.key(row) not in have]
+            for line in done.notices:
+                notice(line)
+            save_clean(plan, new)
+            row_files.append(path, new)
+            note_time(plan, done)
+            have |= {row_files.key(row) for row in new}
+            advance(len(new))
+
+
+def known_rows(plan: Plan, notice: Callable[[str], None]) -> set[tuple]:
+    """The keys of the rows that are there; torn lines are taken out of the file and made again."""
+    path, order = plan.out / ROWS, plan.order
+    found, broken = row_files.read(path)
+    rows = [row for row in found if row_files.key(row) in order and sound_is_there(plan.out, row)]
+    if broken or len(rows) < len(found):
+        notice(f"{len(broken) + len(found) - len(rows)} broken rows are made again")
+        row_files.rewrite(path, rows)
+    return {row_files.key(row) for row in rows}
+
+
+def sound_is_there(run: Path, row: Row) -> bool:
+    """Whether each file that a row names exists."""
+    return all((run / row[key]).is_file() for key in row if key.endswith("_audio") and row[key])
+
+
+def missing_items(plan: Plan, have: set[tuple]) -> Iterator[Item]:
+    """The work that is left: for each craft, blocks of the clips that some cell lacks."""
+    clips, config = plan.clips, plan.config
+    kept, _, number = config.audio.partition(":")
+    keep = frozenset(_sample(clips.names, int(number))) if number else frozenset()
+    for craft, its_cells in groups(plan.grid).items():
+        rows = [i for i, name in enumerate(clips.names) if any((*cell.key, name) not in have for cell in its_cells)]
+        for start in range(0, len(rows), config.batch_size):
+            block = rows[start : start + config.batch_size]
+            yield Item(craft, its_cells, [clips.names[i] for i in block], [clips.labels[i] for i in block], _targets(plan, craft, block),
+                       clips.pcm[block], "listed" if number else kept, keep)
+
+
+def _targets(plan: Plan, craft: Craft, block: list[int]) -> list[str] | None:
+    return [plan.clips.target(i, craft.seed) for i in block] if plan.config.targeted else None
+
+
+def _sample(names: list[str], number: int) -> list[str]:
+    return sorted(names, key=lambda name: hashlib.blake2b(name.encode("utf-8", "surrogateescape")).digest())[:number]
+
+
+def save_clean(plan: Plan, rows: list[Row]) -> None:
+    """The clean clips of these rows, each once."""
+    for name in {row["clip"] for row in rows if row["clean_audio"]}:
+        path = plan.out / clean_path(name)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            audio.write_pcm16(path, waveforms(plan.clips.pcm[plan.place[name]]), plan.clips.sample_rate)
+
+
+def note_time(plan: Plan, done: Done) -> None:
+    """A line of timing.jsonl: seconds of an item. Never part of what is compared."""
+    craft = done.item.craft
+    line = {"model": craft.model, "defense": craft.defense, "attack": str(craft.attack), "budget": craft.budget, "seed": craft.seed,
+            "clips": len(done.item.names), "rows": len(done.rows), "attack_seconds": round(done.attack_seconds, 4),
+            "scoring_seconds": round(done.scoring_seconds, 4)}
+    with open(plan.out / TIMING, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def finish(plan: Plan, bar: Bar) -> None:
+    """Bring rows into their order, remove sound that no row names, and ask the models the questions of the sanity flags."""
+    found, _ = row_files.read(plan.out / ROWS)
+    order = plan.order
+    in_order = sorted(found, key=lambda row: order[row_files.key(row)])
+    row_files.rewrite(plan.out / ROWS, in_order)
+    sweep(plan.out, {row[key] for row in in_order for key in row if key.endswith("_audio") and row[key]})
+    if not (plan.out / PROBES).exists():
+        write_json(plan.out / PROBES, probe_all(plan.worker, plan.grid, plan.clips, bar))

@@ -1,0 +1,204 @@
+"""The work of one process: a craft on a block of clips gives the rows of its cells."""
+import hashlib
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..attacks.base import frozen, padded_call
+from ..budgets import parse_budget
+from ..defenses import Defended, parse_defense
+from ..errors import InputError, SpeechAdvError, shown
+from ..goals import Goal, Misclassify, Target
+from ..models.resolve import resolve_model
+from ..randomness import clip_generators
+from .cells import Cell, Craft
+from .rows import Row
+from .sounds import amplified, cell_folder, clean_path, craft_folder, levels, saved, waveforms
+
+
+@dataclass(frozen=True)
+class Item:
+    """A craft, the cells that score it, and a block of clips: everything that a process needs beside the models.
+
+    Attributes:
+        names, labels, targets: a word a clip; targets is None in an untargeted run.
+        pcm: int16 (clips, time).
+        kept: which clips' sound stays: "all", "failures" or "listed" (those in `keep`).
+    """
+
+    craft: Craft
+    cells: Sequence[Cell]
+    names: Sequence[str]
+    labels: Sequence[str]
+    targets: Sequence[str] | None
+    pcm: np.ndarray
+    kept: str = "all"
+    keep: frozenset[str] = frozenset()
+
+    def part(self, rows: slice) -> "Item":
+        """Some of its clips."""
+        targets = self.targets[rows] if self.targets else None
+        return Item(self.craft, self.cells, self.names[rows], self.labels[rows], targets, self.pcm[rows], self.kept, self.keep)
+
+
+@dataclass
+class Done:
+    """What came of an item: rows, seconds and notices."""
+
+    item: Item
+    rows: list[Row] = field(default_factory=list)
+    attack_seconds: float = 0.0
+    scoring_seconds: float = 0.0
+    notices: list[str] = field(default_factory=list)
+
+    def add(self, other: "Done") -> None:
+        """Put another part of the same item behind this one."""
+        self.rows += other.rows
+        self.attack_seconds += other.attack_seconds
+        self.scoring_seconds += other.scoring_seconds
+        self.notices += other.notices
+
+
+class Worker:
+    """Models and defenses, loaded once a process.
+
+    Args:
+        run: the run's folder.
+        device: torch device.
+        trust: load models that are programs.
+        fingerprints: of the models' weights, as the first process saw them; a model that differs is refused.
+    """
+
+    def __init__(self, run: Path, device: str = "cpu", trust: bool = False, fingerprints: dict[str, str] | None = None):
+        self.run, self.device, self.trust, self.fingerprints = Path(run), device, trust, fingerprints or {}
+        self._models: dict[str, nn.Module] = {}
+        self._defended: dict[tuple[str, str], Defended] = {}
+
+    def model(self, word: str) -> nn.Module:
+        """A model by its word, in evaluation mode. Raises InputError where its weights are others than before."""
+        if word not in self._models:
+            model = resolve_model(word, trust=self.trust, device=self.device)
+            found = fingerprint(model)
+            if self.fingerprints.setdefault(word, found) != found:
+                raise InputError(f"model '{shown(word)}': its weights are others than when the run began; a factory must give the same ones each time")
+            self._models[word] = model.eval()
+        return self._models[word]
+
+    def defended(self, word: str, defense: str) -> Defended:
+        """A model behind a defense ("none" for none)."""
+        if (word, defense) not in self._defended:
+            model = self.model(word)
+            self._defended[word, defense] = Defended(model, *parse_defense(defense, model.sample_rate)).eval()
+        return self._defended[word, defense]
+
+    def do(self, item: Item) -> Done:
+        """The rows of an item; where memory does not suffice, half of its clips at a time. Raises SpeechAdvError."""
+        try:
+            return self._do(item)
+        except (RuntimeError, MemoryError) as problem:
+            if not out_of_memory(problem):
+                raise
+        if len(item.names) == 1:
+            raise SpeechAdvError(f"out of memory with a single clip, attacking {shown(item.craft.model)} behind {item.craft.defense}")
+        half = len(item.names) // 2
+        done = Done(item, notices=[f"out of memory with {len(item.names)} clips at a time: going on with {half}"])
+        for rows in (slice(0, half), slice(half, None)):
+            done.add(self.do(item.part(rows)))
+        return done
+
+    def _do(self, item: Item) -> Done:
+        started = time.perf_counter()
+        craft, clean = item.craft, waveforms(item.pcm)
+        model = self.defended(craft.model, craft.defense)
+        result = craft.attack.make()(model, clean.to(self.device), goal_of(item, model.labels, self.device), parse_budget(craft.budget),
+                                     generators=clip_generators(craft.seed, str(craft), item.names))
+        attacked = time.perf_counter()
+        saved_clips = self._save(item, clean, result.adversarial.cpu())
+        common = saved_clips | {"passes": result.passes.tolist(), "queries": result.queries.tolist(), "reached": result.reached.tolist()}
+        rows = [row for cell in item.cells for row in self._score(item, cell, clean, common)]
+        return Done(item, rows, attacked - started, time.perf_counter() - attacked)
+
+    def _save(self, item: Item, clean: Tensor, adversarial: Tensor) -> dict[str, list]:
+        """Columns of what a craft made: the adversarial clips as read back from their files, the files' names, levels."""
+        folder, rate = craft_folder(item.craft), self.model(item.craft.model).sample_rate
+        paths = [f"{folder}/adversarial/{name}" for name in item.names]
+        heard = torch.stack([saved(self.run, path, waveform, rate) for path, waveform in zip(paths, adversarial)])
+        louder = [amplified(change) for change in heard - clean]
+        changes = [f"{folder}/perturbation/{name}" for name in item.names]
+        for name, path, (change, _) in zip(item.names, changes, louder):
+            if self._may_keep(item, name):
+                saved(self.run, path, change, rate)
+        gains = [gain for _, gain in louder]
+        return {"heard": list(heard), "adversarial_audio": paths, "perturbation_audio": changes, "perturbation_gain_db": gains} | levels(clean, heard, rate)
+
+    def _score(self, item: Item, cell: Cell, clean: Tensor, common: dict[str, list]) -> list[Row]:
+        """The rows of one cell: what the model hears behind the defense before and after, from the saved files."""
+        defended = self.defended(cell.model, cell.defense)
+        before = self._predictions(defended, clean)
+        heard, behind = torch.stack(common["heard"]), [None] * len(item.names)
+        if cell.defense == "none":
+            after = self._predictions(defended, heard)
+        else:
+            folder = cell_folder(cell)
+            with torch.no_grad():
+                sent = defended.defend(heard.to(self.device)).cpu()
+            behind = [f"{folder}/defended/{name}" for name in item.names]
+            read_back = [saved(self.run, path, waveform, defended.sample_rate) for path, waveform in zip(behind, sent)]
+            after = self._predictions(defended.model, torch.stack(read_back))
+        columns = {key: value for key, value in common.items() if key != "heard"} | {"defended_audio": behind}
+        rows = []
+        for i, name in enumerate(item.names):
+            target = item.targets[i] if item.targets else None
+            row = {"model": cell.model, "defense": cell.defense, "attack": cell.attack, "threat": cell.threat, "adaptive": cell.adaptive,
+                   "budget": cell.budget, "seed": cell.seed, "clip": name, "label": item.labels[i], "target": target,
+                   "clean_prediction": before[i], "adversarial_prediction": after[i], "clean_audio": clean_path(name),
+                   **{key: values[i] for key, values in columns.items()}}
+            rows.append(row if self._keeps(item, row) else without_sound(row))
+        return rows
+
+    def _predictions(self, model: nn.Module, heard: Tensor) -> list[str]:
+        """Label words of the model itself, not of a folded copy."""
+        with frozen(model), torch.no_grad():
+            return [model.labels[i] for i in padded_call(model, heard.to(self.device)).argmax(1).tolist()]
+
+    def _may_keep(self, item: Item, name: str) -> bool:
+        return item.kept != "listed" or name in item.keep
+
+    def _keeps(self, item: Item, row: Row) -> bool:
+        fooled = row["clean_prediction"] == row["label"] != row["adversarial_prediction"]
+        return fooled if item.kept == "failures" else self._may_keep(item, row["clip"])
+
+
+def without_sound(row: Row) -> Row:
+    """The row of a clip whose sound is not kept."""
+    nothing = ("clean_audio", "adversarial_audio", "perturbation_audio", "defended_audio", "perturbation_gain_db")
+    return row | dict.fromkeys(nothing)
+
+
+def goal_of(item: Item, labels: Sequence[str], device: str) -> Goal:
+    """The goal of an item's clips in a model's own order of labels."""
+    place = {label: index for index, label in enumerate(labels)}
+    words = item.targets or item.labels
+    indices = torch.tensor([place[word] for word in words], dtype=torch.int64, device=device)
+    return Target(indices) if item.targets else Misclassify(indices)
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 over labels, sample rate and all weights."""
+    digest = hashlib.sha256(repr((tuple(model.labels), model.sample_rate)).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        if isinstance(tensor, Tensor):
+            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def out_of_memory(problem: BaseException) -> bool:
+    """Whether an error of torch means that memory did not suffice, on a GPU or on the CPU."""
+    words = str(problem).lower()
+    return isinstance(problem, (MemoryError, torch.OutOfMemoryError)) or "out of memory" in words or "not enough memory" in words

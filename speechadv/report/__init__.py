@@ -1,0 +1,1 @@
+"""Tables and pages, made from the saved rows of a run alone."""

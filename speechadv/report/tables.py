@@ -1,0 +1,144 @@
+"""table.csv, table.md, table.tex and result.json of a run, from its rows."""
+import csv
+import io
+from pathlib import Path
+from typing import Any, Sequence
+
+from ..audio import write_bytes
+from ..evaluation import rows as row_files
+from ..evaluation.aggregate import classes, table
+from ..evaluation.folder import PROBES, ROWS, read_config, read_json, write_json
+from ..evaluation.sanity import flags
+from ..errors import InputError, shown
+
+COLUMNS = (
+    "model", "defense", "attack", "threat", "adaptive", "budget", "seed", "clips", "clips_right",
+    "clean_accuracy", "clean_accuracy_low", "clean_accuracy_high", "robust_accuracy", "robust_accuracy_low", "robust_accuracy_high",
+    "targeted_success", "targeted_success_low", "targeted_success_high",
+    "snr_db_median", "linf_median", "masking_excess_db_median", "passes_mean", "goal",
+)
+NOT_ADAPTIVE = "not attacked adaptively"
+NOTHING = "–"
+NOTES = """\
+`clips` are all, `right` those that the model hears right before the attack, behind the same defense. Clean and robust accuracy are over `clips`
+(robust: right before and after), success is over `right`; in brackets 95 % Wilson intervals. Medians and passes are over `right`; a pass is one
+forward and backward of one clip. All is measured on the saved 16-bit files. `worst-of` takes for each clip the attack that did worst to it."""
+
+
+def write_tables(run: str | Path) -> dict[str, Any]:
+    """Write the tables and result.json of a run again and return the content of the latter.
+
+    Raises InputError: the folder is no run, or has no rows yet. DataError: a row is broken.
+    """
+    run = Path(run)
+    config = read_config(run)
+    rows = row_files.read_finished(run / ROWS)
+    if not rows:
+        raise InputError(f"'{shown(run)}': has no rows yet; go on with `speechadv evaluate`")
+    probes = read_json(run / PROBES) if (run / PROBES).exists() else []
+    lines = table(rows, config.targeted)
+    result = {"goal": config.goal, "finished": bool(probes), "rows": len(rows), "cells": lines, "flags": flags(rows, config, probes), "classes": classes(rows)}
+    write_bytes(run / "table.csv", as_csv(lines).encode("utf-8"))
+    write_bytes(run / "table.md", as_markdown(result).encode("utf-8"))
+    write_bytes(run / "table.tex", as_latex(lines, config.targeted).encode("utf-8"))
+    write_json(run / "result.json", result)
+    return result
+
+
+def as_csv(lines: Sequence[dict[str, Any]]) -> str:
+    """The table at full precision: fractions of 1, empty where undefined, true and false in lower case."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([_exact(line[column]) for column in COLUMNS] for line in lines)
+    return buffer.getvalue()
+
+
+def _exact(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, float) else str(value)
+
+
+def cells_of_line(line: dict[str, Any]) -> list[str]:
+    """A line of the table for people: percent with one decimal, both denominators, "not attacked adaptively" where that is so."""
+    robust = percent(line, "robust_accuracy") if line["robust_accuracy"] is not None else NOT_ADAPTIVE
+    return [line["model"], line["defense"], line["attack"], line["threat"], line["budget"], str(line["seed"]), str(line["clips"]),
+            str(line["clips_right"]), percent(line, "clean_accuracy"), robust, percent(line, "targeted_success"),
+            number(line["snr_db_median"], ".1f"), number(line["linf_median"], ".5f"), number(line["masking_excess_db_median"], ".1f"),
+            number(line["passes_mean"], ".1f")]
+
+
+def heads(targeted: bool) -> list[str]:
+    """The heads of `cells_of_line`. Robust accuracy under a targeted attack is marked: it is no robust accuracy in the untargeted sense."""
+    robust = "robust % (targeted run)" if targeted else "robust %"
+    return ["model", "defense", "attack", "threat", "budget", "seed", "clips", "right", "clean %", robust, "targeted success %", "SNR dB",
+            "L-inf", "masking excess dB", "passes"]
+
+
+def percent(line: dict[str, Any], name: str) -> str:
+    """"84.0 [81.2, 86.5]", or a dash where undefined."""
+    if line[name] is None:
+        return NOTHING
+    return f"{100 * line[name]:.1f} [{100 * line[name + '_low']:.1f}, {100 * line[name + '_high']:.1f}]"
+
+
+def number(value: float | None, form: str) -> str:
+    """A number, or a dash where undefined."""
+    return NOTHING if value is None else format(value, form)
+
+
+def as_markdown(result: dict[str, Any]) -> str:
+    """The table, its notes, the flags and the accuracies by label."""
+    targeted = result["goal"] == "targeted"
+    parts = [markdown_table(heads(targeted), [cells_of_line(line) for line in result["cells"]]), NOTES, _flags(result["flags"]), _classes(result["classes"])]
+    if not result["finished"]:
+        parts.insert(0, "**This run is not finished: the numbers are those of the rows that are there.**")
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown; bars and brackets in cells cannot break it."""
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(shown(cell).replace("|", "\\|").replace("<", "&lt;") for cell in row) + " |" for row in rows)
+
+
+def _flags(found: Sequence[dict[str, Any]]) -> str:
+    if not found:
+        return "No sanity flag was raised."
+    lines = [f"- `{flag['flag']}` ({', '.join(shown(value) for value in flag['cell'].values())}): {shown(flag['figure'])}; see {flag['page']}" for flag in found]
+    return "Sanity flags:\n\n" + "\n".join(lines)
+
+
+def _classes(found: Sequence[dict[str, Any]]) -> str:
+    """One table: a line a cell, a column a label with its number of clips."""
+    labels = {entry["label"]: max(e["clips"] for cell in found for e in cell["labels"] if e["label"] == entry["label"]) for cell in found for entry in cell["labels"]}
+    head = ["model", "defense", "attack", "threat", "budget", "seed", "accuracy", *(f"{label} ({clips})" for label, clips in labels.items()), "balanced"]
+    lines = []
+    for cell in found:
+        start = [str(cell[key]) for key in ("model", "defense", "attack", "threat", "budget", "seed")]
+        for name in ("clean_accuracy", "robust_accuracy"):
+            by_label = {entry["label"]: entry[name] for entry in cell["labels"]}
+            shares = [_share(by_label.get(label)) for label in labels]
+            lines.append([*start, name.partition("_")[0], *shares, _share(cell[f"{name}_balanced"])])
+    return "Accuracy in percent by label (with the number of clips), and the mean over the labels:\n\n" + markdown_table(head, lines)
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else f"{100 * value:.1f}"
+
+
+def as_latex(lines: Sequence[dict[str, Any]], targeted: bool) -> str:
+    """A tabular environment without packages."""
+    head = heads(targeted)
+    body = [" & ".join(map(latex, cells_of_line(line))) + r" \\" for line in lines]
+    return "\n".join([r"\begin{tabular}{" + "l" * 5 + "r" * (len(head) - 5) + "}", r"\hline", " & ".join(map(latex, head)) + r" \\", r"\hline", *body,
+                      r"\hline", r"\end{tabular}"]) + "\n"
+
+
+SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", NOTHING: "--", **{c: "\\" + c for c in "&%$#_{}"}}
+
+
+def latex(text: str) -> str:
+    """Text with everything escaped that LaTeX would read as a command."""
+    return "".join(SPECIAL.get(c, c) for c in shown(text))
