@@ -69,6 +69,10 @@ class Defense(nn.Module):
         """A differentiable stand-in whose gradient attacks use: (batch, time) -> the same shape. By default the defense itself."""
         return self(waveforms)
 
+    def fitted_surrogate(self, waveforms: Tensor, exact: Tensor) -> Tensor:
+        """The surrogate for a caller who has `exact`, which is `forward(waveforms)`: a stand-in may fit itself to what was done to this very clip."""
+        return self.surrogate(waveforms)
+
     @property
     def differentiable(self) -> bool:
         """Whether `forward` carries its own gradient: true where `surrogate` is not overridden."""
@@ -152,7 +156,7 @@ class Defended(nn.Module):
         if self.gradient == "none":
             # Zeros rather than no graph at all: an attack then runs, fails, and the sanity checks can say why.
             return straight_through(exact, waveforms * 0)
-        return straight_through(exact, defense.surrogate(waveforms) if self.gradient == "surrogate" else waveforms)
+        return straight_through(exact, defense.fitted_surrogate(waveforms, exact) if self.gradient == "surrogate" else waveforms)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         return self.model(self.defend(waveforms))

@@ -21,6 +21,8 @@ BITRATES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 # LAME's encoder delay of 576 samples and the decoder's 528 + 1. A stream without an info tag, which is what lameenc writes, leaves both in.
 DELAY = 1105
 FASTEST = 7
+N_FFT = 512  # samples, of the surrogate's short-time spectrum
+TINY = 1e-8  # power far below one LSB's, so that digital silence is no division by zero
 
 
 @functools.lru_cache(maxsize=8)
@@ -39,8 +41,8 @@ class MP3(Defense):
     LAME chooses its low-pass by bitrate. Its `quality` changes what it discards, and with it the verdict on clips at the edge: compare only
     results of one quality.
 
-    The surrogate is the identity ("straight-through"). From 32 kbit/s up it serves; at 16 and below it knows too little of what the codec
-    discards, and attacks through it are weaker than they could be (docs/defenses.md).
+    The surrogate keeps of each time-frequency bin the share that the codec kept of it in this very clip, and passes the gradient through that. The
+    plain identity ("straight-through") knows nothing of what is discarded, and at 16 kbit/s most attacks through it fail (docs/defenses.md).
 
     Args:
         kbps: one of 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160 kbit/s, all that the format has at 16 kHz.
@@ -101,7 +103,23 @@ class MP3(Defense):
         return to_grid(torch.from_numpy(decoded)).to(waveforms)
 
     def surrogate(self, waveforms: Tensor) -> Tensor:
-        return waveforms
+        return self.fitted_surrogate(waveforms, self(waveforms))
+
+    def fitted_surrogate(self, waveforms: Tensor, exact: Tensor) -> Tensor:
+        if not len(waveforms):
+            return waveforms
+        before = self._spectrum(waveforms)
+        with torch.no_grad():
+            after = self._spectrum(exact)
+            power = before.real.square() + before.imag.square()
+            # The least-squares gain of each bin; an encoder only takes away, so beyond 0 to 1 it is quantisation noise.
+            kept = ((after * before.conj()).real / (power + TINY)).clamp(0, 1)
+        return torch.istft(before * kept, N_FFT, N_FFT // 4, window=torch.hann_window(N_FFT).to(waveforms), length=waveforms.shape[1])
+
+    @staticmethod
+    def _spectrum(waveforms: Tensor) -> Tensor:
+        """(batch, bins, frames) complex."""
+        return torch.stft(waveforms, N_FFT, N_FFT // 4, window=torch.hann_window(N_FFT).to(waveforms), return_complex=True)
 
     def extra_repr(self) -> str:
         return f"kbps={self.kbps}, quality={self.quality}"

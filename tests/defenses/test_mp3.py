@@ -99,9 +99,23 @@ def test_input_off_the_grid_is_rounded_as_saving_would():
     assert torch.equal(MP3(32)(nudged), MP3(32)(waveform))
 
 
-def test_the_surrogate_is_the_identity_and_an_empty_batch_is_fine():
-    waveform = speechlike(1, 2000).requires_grad_()
-    assert torch.equal(torch.autograd.grad(MP3(32).surrogate(waveform).sum(), waveform)[0], torch.ones(1, 2000))
+@pytest.mark.parametrize("kbps", [16, 32])
+def test_the_surrogate_is_nearer_to_the_codec_than_the_clip_is(kbps):
+    clip, codec = speechlike(2, 8000), MP3(kbps)
+    heard = codec(clip)
+    assert ((codec.surrogate(clip) - heard).norm(dim=1) < 0.9 * (clip - heard).norm(dim=1)).all()
+
+
+def test_the_gradient_of_the_surrogate_leaves_out_what_the_codec_discards():
+    clip = speechlike(2, 8000).requires_grad_()
+    gradient, = torch.autograd.grad((MP3(16).surrogate(clip) * torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))).sum(), clip)
+    power = torch.fft.rfft(gradient).abs().square()  # 2 Hz a bin
+    assert power[:, 2900:].sum() < 0.05 * power[:, :2000].sum()  # LAME's low-pass at 16 kbit/s lies below 5.8 kHz
+
+
+def test_silence_has_a_finite_gradient_and_an_empty_batch_is_fine():
+    silence = torch.zeros(1, 2000, requires_grad=True)
+    assert torch.autograd.grad(MP3(32).surrogate(silence).sum(), silence)[0].isfinite().all()
     assert MP3(32)(torch.zeros(0, 500)).shape == (0, 500)
 
 
