@@ -57,6 +57,9 @@ def group():
 
 def main(arguments=None) -> None:
     """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has no letter for what a file is called is no reason to stop
     sys.exit(run(arguments))
 
 
@@ -70,6 +73,9 @@ def run(arguments=None) -> int:
         return leaving.exit_code
     except (click.Abort, KeyboardInterrupt):
         return complain("stopped; what is finished is kept", 130)
+    except getattr(click.exceptions, "NoArgsIsHelpError", ()) as asked:  # of click 8.2 and later: nothing but the group was named
+        click.echo(asked.format_message())
+        return 2
     except click.ClickException as problem:
         return complain(problem.format_message())
     except BrokenPipeError:

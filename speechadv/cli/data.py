@@ -9,7 +9,7 @@ from ..errors import ConfigError, DataError, shown
 from .common import Voice, json_option, quiet_option
 
 
-@click.group()
+@click.group(epilog="Example: speechadv data check speech_commands")
 def command():
     """Download and check Speech Commands (Warden 2018, Creative Commons BY 4.0)."""
 

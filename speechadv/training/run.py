@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import config as configs
+from ..audio import write_bytes
 from ..data import Task, data_roots, task as named_task
 from ..data.loading import cache_folder
 from ..errors import ConfigError, DataError, InputError, shown
@@ -40,16 +41,18 @@ def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: st
     Returns:
         The path of the weights.
     """
-    claim(out, config)
+    check_folder(out, config)
     task = named_task(config.task)
     model = new_model(config, task.labels).to(device)
     material = gather(config, task, model.sample_rate)
     train_set, validation = material.train, material.validation
     say(f"{config.name}: {count_parameters(model):,} parameters, {len(train_set.clips):,} training and {len(validation.clips):,} validation clips")
     views = Views(train_set.clips, material.noises, train_set.silence, config.augmentation, config.seed, model.sample_rate)
-    targets = make_targets(config, train_set, views, device, progress)
+    teachers = new_teachers(config, train_set.labels, model.sample_rate, device)
     adversary = config.adversary.budget if config.adversary else None
     validator = Validator(validation, adversary, config.validation_clips, seed=config.seed)
+    claim(out, config)  # all that can be wrong has been looked at
+    targets = make_targets(config, teachers, train_set, views, device, progress)
     started = time.monotonic()
     trainer = Trainer(config, model, views, targets, train_set, validator, out, progress, say)
     best = trainer.run()
@@ -67,24 +70,30 @@ def gather(config: TrainingConfig, task: Task, sample_rate: int) -> Material:
     return recorded(roots, config.train_only, task, sample_rate, seed=config.seed, unknown=config.unknown or None)
 
 
-def claim(out: Path, config: TrainingConfig) -> None:
-    """Make the folder, or check that it holds this very run. Raises InputError."""
-    text, path = configs.dumps(config), out / "config.toml"
+def check_folder(out: Path, config: TrainingConfig) -> None:
+    """Raise InputError unless the folder is missing, empty, or holds this very run."""
+    path = out / "config.toml"
     if path.exists():
-        if path.read_text(encoding="utf-8") != text:
+        if path.read_bytes() != configs.dumps(config).encode("utf-8"):
             raise InputError(f"--out '{shown(out)}': holds a training run with another config; name another folder")
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out '{shown(out)}': expected a new folder or a training run to go on with, got foreign files")
+
+
+def claim(out: Path, config: TrainingConfig) -> None:
+    """Make the folder and put the config there."""
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_bytes(out / "config.toml", configs.dumps(config).encode("utf-8"))
 
 
 def new_model(config: TrainingConfig, labels) -> nn.Module:
     """The network with fresh weights, drawn from the seed without touching the global state, or those that `start_from` names."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "weights"))
-        model = create("model", config.model, labels, **config.model_options)
+        try:
+            model = create("model", config.model, labels, **config.model_options)
+        except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as problem:  # whatever torch makes of values that fit no layer
+            raise ConfigError(f"model_options: no {config.model} can be made of them: {shown(problem)}") from None
     if config.start_from:
         source = resolve_model(config.start_from)
         try:
@@ -94,7 +103,15 @@ def new_model(config: TrainingConfig, labels) -> nn.Module:
     return model
 
 
-def make_targets(config: TrainingConfig, train_set: Examples, views: Views, device: str, progress: Callable) -> Callable:
+def new_teachers(config: TrainingConfig, labels, sample_rate: int, device: str) -> Teachers | None:
+    """The networks that soft labels come from, if the config names any."""
+    if not config.teaching.models:
+        return None
+    models = [resolve_model(word, sample_rate=sample_rate) for word in config.teaching.models]
+    return Teachers(models, labels).to(device).eval().requires_grad_(False)
+
+
+def make_targets(config: TrainingConfig, teachers: Teachers | None, train_set: Examples, views: Views, device: str, progress: Callable) -> Callable:
     """The function that gives a batch its targets: hard, or mixed with what the teachers hear in the same view."""
     classes, silence = torch.from_numpy(train_set.classes), torch.from_numpy(train_set.silence)
     count, settings = len(train_set.labels), config.teaching
@@ -102,9 +119,8 @@ def make_targets(config: TrainingConfig, train_set: Examples, views: Views, devi
     def hard(indices: np.ndarray) -> Tensor:
         return hard_targets(classes[indices], count, config.label_smoothing)
 
-    if not settings.models:
+    if teachers is None:
         return lambda indices, view, waveforms: hard(indices)
-    teachers = Teachers([resolve_model(word, sample_rate=views.sample_rate) for word in settings.models], train_set.labels).to(device).eval().requires_grad_(False)
 
     def answer(waveforms: Tensor) -> Tensor:
         with torch.no_grad():

@@ -1,4 +1,5 @@
 """The config of a training run."""
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +54,7 @@ class Adversary:
         require(bool(self.steps) and all(len(p) == 2 and p[1] >= 0 <= p[0] for p in self.steps), "adversary.steps", "pairs [first epoch, steps]", self.steps)
         require(0 <= self.clean_share < 1, "adversary.clean_share", "a share from 0 to below 1", self.clean_share)
         require(self.step_size >= 0, "adversary.step_size", "0 or a positive number", self.step_size)
+        require(self.loss in ("cross_entropy", "margin"), "adversary.loss", "cross_entropy or margin", self.loss)
 
     def steps_at(self, epoch: int) -> int:
         """Inner steps in an epoch."""
@@ -90,7 +92,9 @@ class TrainingConfig:
     def __post_init__(self):
         if self.split != "train":
             raise ConfigError(f"split: training uses train alone and chooses on validation, got '{self.split}'")
-        for key in ("epochs", "batch_size", "learning_rate", "validate_every"):
+        require(bool(re.fullmatch(r"[^\W_][\w.+-]{0,99}", self.name)), "name", "letters, digits, . + - _ (it names the files)", self.name)
+        require(self.batch_size >= 2, "batch_size", "2 or more (batch normalisation needs two)", self.batch_size)
+        for key in ("epochs", "learning_rate", "validate_every"):
             require(getattr(self, key) > 0, key, "a positive number", getattr(self, key))
         require(0 <= self.averaging < 1, "averaging", "0 to below 1", self.averaging)
         for key in ("views", "weight_decay", "label_smoothing", "validation_clips", "warmup_epochs", "seed"):

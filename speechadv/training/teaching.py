@@ -26,7 +26,10 @@ class Teachers(nn.Module):
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """(batch, time) -> log-probabilities (batch, labels), -inf where unknown to the teachers."""
-        return torch.stack([mapped(m(waveforms).log_softmax(1), m.labels, self.labels) for m in self.models]).mean(0).log_softmax(1)
+        answers = torch.stack([mapped(m(waveforms).log_softmax(1), m.labels, self.labels) for m in self.models])
+        known = answers > -torch.inf  # a label is averaged over those teachers that know it
+        mean = torch.where(known, answers, 0).sum(0) / known.sum(0).clamp(min=1)
+        return torch.where(known.any(0), mean, -torch.inf).log_softmax(1)
 
 
 def mapped(log_probabilities: Tensor, theirs: Sequence[str], ours: Sequence[str]) -> Tensor:
@@ -55,12 +58,13 @@ def cached_answers(path: Path, count: int, views: int, classes: int, answer: Cal
 
     `answer(indices, view)` computes a batch. Rows not yet made are NaN.
     """
-    if path.exists():
-        table = np.lib.format.open_memmap(path, mode="r+")
-    else:
+    if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(views, count, classes))
-        table[:] = np.nan
+        aside = path.with_suffix(".part")  # no one must take zeros for answers
+        with open(aside, "wb") as file:
+            np.save(file, np.full((views, count, classes), np.nan, np.float16))
+        aside.replace(path)
+    table = np.lib.format.open_memmap(path, mode="r+")
     for view in range(views):
         missing = np.flatnonzero(np.isnan(table[view, :, 0]))
         for start in progress(range(0, len(missing), batch_size), f"teacher, view {view + 1} of {views}"):

@@ -40,6 +40,22 @@ class Linear(nn.Module):
         return torch.stack(ways).amin(0)
 
 
+class Bent(nn.Module):
+    """A small network of random weights on clips of 800 samples: windows, rectified features, classes. Its boundary is curved everywhere."""
+
+    sample_rate, labels = 16000, ("a", "b", "c", "d")
+
+    def __init__(self):
+        super().__init__()
+        self.features, self.classes = nn.Conv1d(1, 12, 40, stride=20), nn.Linear(12 * 39, 4)
+        generator = torch.Generator().manual_seed(0)
+        for weight in self.parameters():
+            weight.data = torch.randn(weight.shape, generator=generator) * weight[0].numel() ** -0.5
+
+    def forward(self, waveforms):
+        return self.classes(torch.nn.functional.gelu(8 * self.features(waveforms[:, None])).flatten(1))
+
+
 class Counting(nn.Module):
     """Counts the clips that the network hears, and in how many calls."""
 
@@ -68,6 +84,15 @@ def linear():
         return model, waveforms, model(waveforms).argmax(1).detach()
 
     return make
+
+
+@pytest.fixture
+def bent():
+    """The curved classifier, 12 clips on the 16-bit grid, the classes that it hears in them."""
+    rng = np.random.default_rng(1)
+    waveforms = torch.from_numpy(np.round(rng.normal(0, 0.1, (12, 800)).clip(-0.9, 0.9) / LSB) * LSB).float()
+    model = Bent()
+    return model, waveforms, model(waveforms).argmax(1).detach()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from speechadv.attacks.steps import Adaptive, checkpoints
 from speechadv.budgets import parse_budget
 from speechadv.budgets.base import LSB
 from speechadv.errors import ConfigError
-from speechadv.goals import Target
+from speechadv.goals import Misclassify, Target
 
 LOSSES = ("cross_entropy", "margin", "targeted")
 
@@ -53,15 +53,11 @@ def test_after_a_halving_the_search_goes_on_from_the_best_point():
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_it_finds_the_optimum_on_a_linear_classifier(loss, linear, attacked):
-    model, waveforms, labels = linear()
+    model, waveforms, labels = linear(clips=24)
     shortest = model.shortest(waveforms, math.inf)
-    for factor, expected in ((0.98, False), (1.02, True)):
-        for i in range(len(waveforms)):
-            one, eps = slice(i, i + 1), factor * float(shortest[i])
-            if math.floor(eps / LSB) == math.floor(float(shortest[i]) / LSB):
-                eps = (math.floor(float(shortest[i]) / LSB) + (1 if expected else 0)) * LSB
-            result = attacked(APGD(steps=40, loss=loss), model, waveforms[one], labels[one], f"linf:{eps}")
-            assert bool(result.reached) is expected
+    eps = math.floor(float(shortest.median()) / LSB) * LSB
+    result = attacked(APGD(steps=40, loss=loss), model, waveforms, labels, f"linf:{eps}")
+    assert result.reached.tolist() == (shortest < eps).tolist()
 
 
 @pytest.mark.parametrize("budget", ["linf:0.004", "snr:20"])
@@ -79,20 +75,26 @@ def test_it_spends_the_whole_budget_where_asked(loss, budget, linear, attacked):
     assert parse_budget(budget).satisfied(waveforms, result.adversarial).all()
 
 
-def test_more_steps_and_more_restarts_never_lose(tiny, heard, attacked):
-    def success(**options):
-        return int(attacked(APGD(**options), tiny, heard.waveforms, heard.classes, "linf:0.0005").reached.sum())
-
-    few, more, restarted = success(steps=2), success(steps=30), success(steps=2, restarts=4)
-    assert few <= more and few <= restarted
+def gain(result, model, clean, labels):
+    """How far each clip's margin rose, (batch,)."""
+    return Misclassify(labels).loss(model(result.adversarial), "margin") - Misclassify(labels).loss(model(clean), "margin")
 
 
-def test_it_is_as_strong_as_pgd(tiny, heard, attacked):
-    def loss_after(attack):
-        result = attacked(attack, tiny, heard.waveforms, heard.classes, "linf:0.0003")
-        return int(result.reached.sum())
+def test_more_steps_and_more_restarts_never_lose(bent, attacked):
+    model, clean, labels = bent
 
-    assert loss_after(APGD(steps=40)) >= loss_after(PGD(steps=40)) - 1
+    def mean_gain(**options):
+        return float(gain(attacked(APGD(loss="margin", full=True, **options), model, clean, labels, "linf:0.002"), model, clean, labels).mean())
+
+    few, more, most, restarted = mean_gain(steps=2), mean_gain(steps=10), mean_gain(steps=60), mean_gain(steps=2, restarts=4)
+    assert few < more <= most + 1e-3 and few <= restarted
+
+
+@pytest.mark.parametrize("budget", ["linf:0.004", "snr:25"])
+def test_it_is_as_strong_as_pgd(budget, bent, attacked):
+    model, clean, labels = bent
+    reached = [int(attacked(attack, model, clean, labels, budget).reached.sum()) for attack in (APGD(steps=40), PGD(steps=40))]
+    assert reached[0] >= reached[1] > 0
 
 
 def test_targeted_tries_the_likeliest_labels_in_turn_and_counts(linear, attacked):

@@ -1,0 +1,188 @@
+"""Training runs of seconds: what they write, how they go on after a kill, what they refuse."""
+import json
+
+import pytest
+import torch
+
+from speechadv import config as configs
+from speechadv import load_model
+from speechadv.errors import ConfigError, DataError, InputError, SpeechAdvError
+from speechadv.training.run import train
+from speechadv.training.settings import Adversary, Augmentation, Teaching, TrainingConfig
+
+SMALL = {"widths": [6, 8], "n_mels": 16, "n_fft": 512, "hop_length": 512}
+
+
+@pytest.fixture
+def small(data_root):
+    """A config of a quick run; keywords change it."""
+
+    def make(**changes):
+        plain = {"name": "small", "task": ["yes", "no", "stop", "_silence_"], "model": "tc_resnet8", "model_options": SMALL, "data": [str(data_root)],
+                 "epochs": 3, "batch_size": 16, "learning_rate": 0.02, "warmup_epochs": 0.5, "averaging": 0.8}
+        return TrainingConfig(**plain | changes)
+
+    return make
+
+
+def plain(items, label):
+    return items
+
+
+def go(config, out, progress=plain, **options):
+    lines = []
+    return train(config, out, progress=progress, say=lines.append, **options), lines
+
+
+def history(out):
+    return [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+
+
+def killed_in(epoch):
+    """A progress bar that stops the program in the middle of an epoch."""
+
+    def progress(items, label):
+        for number, item in enumerate(items):
+            if label.startswith(f"epoch {epoch} ") and number == 1:
+                raise KeyboardInterrupt
+            yield item
+
+    return progress
+
+
+def test_a_standard_run_learns_and_says_how_it_was_made(small, tmp_path):
+    state = torch.random.get_rng_state()
+    weights, lines = go(small(epochs=6), tmp_path / "deep" / "run", command="speechadv train x")
+    assert torch.equal(torch.random.get_rng_state(), state)
+    card = json.loads(weights.with_suffix(".json").read_text())
+    rows = history(weights.parent)
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6] and rows[-1]["loss"] < rows[0]["loss"]
+    best = max(rows, key=lambda row: (row["score"], -row["epoch"]))
+    assert card["results"]["validation"] == {"clips": 12, "epoch": best["epoch"], "accuracy": best["accuracy"]} and best["accuracy"] > 0.5
+    assert card["command"] == "speechadv train x" and card["labels"] == ["yes", "no", "stop", "_silence_"] and card["recipe"]["epochs"] == 6
+    assert load_model(str(weights)).labels == ("yes", "no", "stop", "_silence_")
+    assert any("32 training and 12 validation clips" in line for line in lines) and "test" not in json.dumps(card["results"])
+
+
+def test_an_adversarial_run_chooses_under_attack(small, tmp_path):
+    adversary = Adversary(budget="snr:30", steps=[[0, 1], [1, 2]], clean_share=0.25)
+    weights, _ = go(small(epochs=2, adversary=adversary, validation_clips=6), tmp_path / "run")
+    for row in history(tmp_path / "run"):
+        assert 0 <= row["robust_accuracy"] <= row["accuracy"] + 1 / 6 and row["score"] == row["robust_accuracy"]
+    measured = json.loads(weights.with_suffix(".json").read_text())["results"]["validation"]
+    assert measured["attacked_clips"] == 6 and measured["budget"] == "snr:30" and "PGD-20" in measured["attack"]
+
+
+@pytest.mark.parametrize("adversary", [None, Adversary(steps=[[0, 1]])], ids=["standard", "adversarial"])
+def test_a_killed_run_ends_in_the_same_weights(small, tmp_path, adversary):
+    config = small(adversary=adversary, validation_clips=4)
+    whole, _ = go(config, tmp_path / "whole")
+    for epoch in (2, 3):
+        with pytest.raises(KeyboardInterrupt):
+            go(config, tmp_path / "killed", killed_in(epoch))
+    weights, lines = go(config, tmp_path / "killed")
+    assert "going on after epoch 2" in lines
+    assert weights.read_bytes() == whole.read_bytes()
+    assert (tmp_path / "killed/history.jsonl").read_bytes() == (tmp_path / "whole/history.jsonl").read_bytes()
+
+
+def test_another_seed_is_another_network_and_the_same_one_is_the_same(small, tmp_path):
+    first, second, other = (go(small(epochs=1, seed=seed), tmp_path / name)[0].read_bytes() for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert first == second != other
+
+
+def test_a_finished_run_is_left_as_it_is(small, tmp_path):
+    weights, _ = go(small(epochs=1), tmp_path / "run")
+    before = weights.read_bytes()
+    assert go(small(epochs=1), tmp_path / "run")[0].read_bytes() == before
+
+
+def test_soft_labels_and_weights_to_start_from(small, tmp_path, tiny_weights, monkeypatch):
+    monkeypatch.setenv("SPEECHADV_CACHE", str(tmp_path / "cache"))
+    taught, _ = go(small(epochs=2, views=2, teaching=Teaching([str(tiny_weights)])), tmp_path / "taught")
+    assert len(list((tmp_path / "cache").glob("teacher-*.npy"))) == 1
+    later, _ = go(small(epochs=1, start_from=str(taught), learning_rate=1e-9, averaging=0.0), tmp_path / "later")
+    before, after = (load_model(str(path)).state_dict() for path in (taught, later))
+    torch.testing.assert_close(after["head.1.weight"], before["head.1.weight"], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("changes, kind, message", [
+    ({"data": ["no/such/folder"]}, DataError, "no/such/folder"),
+    ({"task": "v2-13"}, ConfigError, "did you mean 'v2-12'"),
+    ({"model": "resnt"}, ConfigError, "did you mean 'resnet'"),
+    ({"model_options": {"width": [8]}}, ConfigError, "did you mean 'widths'"),
+    ({"model_options": SMALL | {"widths": ["x", "y"]}}, ConfigError, "model_options"),
+    ({"start_from": "nobody"}, ConfigError, "nobody"),
+    ({"teaching": Teaching(["nobody"])}, ConfigError, "nobody"),
+    ({"adversary": Adversary(budget="snr:-1")}, ConfigError, "snr:-1"),
+])
+def test_what_cannot_be_trained_leaves_no_folder(small, tmp_path, changes, kind, message):
+    with pytest.raises(kind, match=message) as problem:
+        go(small(**changes), tmp_path / "run")
+    assert len(str(problem.value).splitlines()) == 1 and not (tmp_path / "run").exists()
+
+
+def test_without_data(small, tmp_path, monkeypatch):
+    monkeypatch.delenv("SPEECHADV_DATA", raising=False)
+    with pytest.raises(DataError, match="SPEECHADV_DATA"):
+        go(small(data=[]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_folders_of_others(small, tmp_path):
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "letter.txt").write_text("mine")
+    with pytest.raises(InputError, match="foreign files"):
+        go(small(), tmp_path / "foreign")
+    go(small(epochs=1), tmp_path / "run")
+    with pytest.raises(InputError, match="another config"):
+        go(small(epochs=2), tmp_path / "run")
+
+
+def test_a_broken_checkpoint_is_refused_by_name(small, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        go(small(), tmp_path / "run", killed_in(2))
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"torn")
+    with pytest.raises(SpeechAdvError, match="checkpoint.pt"):
+        go(small(), tmp_path / "run")
+
+
+def test_divergence_is_told(small, tmp_path):
+    with pytest.raises(SpeechAdvError, match="diverged in epoch 1"):
+        go(small(learning_rate=1e30, warmup_epochs=0.0), tmp_path / "run")
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"split": "test"}, "train alone and chooses on validation, got 'test'"), ({"split": "validation"}, "train alone"), ({"epochs": 0}, "epochs"),
+    ({"batch_size": 1}, "2 or more"), ({"learning_rate": -1.0}, "learning_rate"), ({"averaging": 1.0}, "averaging"), ({"weight_decay": -1.0}, "weight_decay"),
+    ({"name": "../up"}, "letters"), ({"name": ""}, "letters"), ({"name": ".hidden"}, "letters"), ({"seed": -1}, "seed"),
+])
+def test_values_out_of_range(small, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        small(**changes)
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: Augmentation(noise_share=1.5), "noise_share"), (lambda: Augmentation(gain_db=[3.0, -3.0]), "gain_db"), (lambda: Augmentation(shift_ms=900), "shift_ms"),
+    (lambda: Teaching(temperature=0), "temperature"), (lambda: Teaching(hard_share=2), "hard_share"), (lambda: Adversary(steps=[]), "steps"),
+    (lambda: Adversary(steps=[[0, -1]]), "steps"), (lambda: Adversary(clean_share=1.0), "clean_share"), (lambda: Adversary(loss="hinge"), "loss"),
+])
+def test_tables_out_of_range(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_the_schedule_of_steps():
+    adversary = Adversary(steps=[[0, 0], [2, 1], [5, 7]])
+    assert [adversary.steps_at(epoch) for epoch in range(7)] == [0, 0, 1, 1, 1, 7, 7]
+    assert Adversary(steps=[[3, 2]]).steps_at(0) == 0
+
+
+def test_the_command_goes_on(small, tmp_path, run):
+    (tmp_path / "config.toml").write_text(configs.dumps(small(epochs=1)))
+    status, out, err = run("train", tmp_path / "config.toml", "--out", tmp_path / "run", "--set", "epochs=2")
+    assert status == 0 and "small.safetensors" in out and "epoch 2:" in err and "Traceback" not in err
+    status, out, err = run("train", tmp_path / "config.toml", "--out", tmp_path / "run", "--set", "epochs=2", "--quiet")
+    assert (status, err) == (0, "") and "small.safetensors" in out
+    status, out, err = run("train", tmp_path / "config.toml", "--out", tmp_path / "run")
+    assert status == 2 and "another config" in err and len(err.splitlines()) == 1
