@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, shown
-from ..masking import CappedSpectrum, MaskingModel
+from ..masking import CALIBRATIONS, MASKERS, CappedSpectrum, MaskingModel
 from ..randomness import normal
 from ..registry import register
 from .base import Bound, Budget, to_grid
@@ -14,9 +14,9 @@ from .base import Bound, Budget, to_grid
 TOLERANCE_DB = 0.1  # the judge's
 AIM_DB = 0.05  # what `quantise` accepts: the judge must never disagree over a float's last bits
 LOOP_ROUNDS = 2  # of `project`
-EXACT_ROUNDS = 6  # before rounding
-ROUNDING_ROUNDS = 40  # with rounding, at most
-PATIENCE = 12  # rounds after which whole frames are turned down: it is rounding that exceeds, not the perturbation
+QUANTISE_ROUNDS = 50  # at most; 15 to 25 are usual
+CLIPPING_ROUNDS = 3  # of them without regard to rounding
+PATIENCE = 8  # rounds after which whole frames are turned down
 START = 0.5  # amplitude of a random start, relative to a filled threshold
 
 
@@ -43,29 +43,28 @@ class Masking(Budget):
             raise ConfigError(f"budget 'masking:{shown(margin_db)}': expected a margin of -100 to 100 dB")
         self.margin_db = margin_db + 0.0  # no "-0"
         self.model = MaskingModel(sample_rate, calibration, maskers)
-        self.name = ":".join(["masking"] + [f"{self.margin_db:g}"] * bool(margin_db) + _others(calibration, maskers))
+        options = [calibration] * (calibration != CALIBRATIONS[0]) + [maskers] * (maskers != MASKERS[0])
+        self.name = ":".join(["masking"] + [f"{self.margin_db:g}"] * bool(margin_db) + options)
 
     @classmethod
-    def from_spec(cls, text: str) -> "Masking":
+    def from_spec(cls, text: str, sample_rate: int = 16000) -> "Masking":
         """From "" (margin 0), "-6", "3db", and the options "clip-peak" and "tonal": "-6:clip-peak"."""
-        margin, options = 0.0, {}
+        margin, options = [], {}
         for part in filter(None, text.strip().lower().split(":")):
-            if part in ("clip-peak", "full-scale"):
+            if part in CALIBRATIONS:
                 options["calibration"] = part
-            elif part in ("tonal", "both"):
+            elif part in MASKERS:
                 options["maskers"] = part
             else:
-                margin = _decibels(part, text)
-        return cls(margin, **options)
+                margin.append(_decibels(part, text))
+        if len(margin) > 1:
+            raise ConfigError(f"budget 'masking:{shown(text)}': expected one margin, got {len(margin)}")
+        return cls(*margin, **options)
 
     def bind(self, clean: Tensor) -> "BoundMasking":
         # In float64: which of two nearly equal maskers wins must not depend on the batch that a clip is in.
         caps = self.model.caps(clean.double(), self.margin_db).float()
         return BoundMasking(self, clean, CappedSpectrum.of(self.model.spectrum, caps, clean.shape[1]))
-
-
-def _others(calibration: str, maskers: str) -> list[str]:
-    return [word for word in (calibration, maskers) if word not in ("full-scale", "both")]
 
 
 def _decibels(part: str, text: str) -> float:
@@ -101,24 +100,24 @@ class BoundMasking(Bound):
         result = torch.zeros_like(perturbation)
         active = torch.arange(len(perturbation), device=perturbation.device)
         bound, current = self, torch.nan_to_num(perturbation, 0.0, 1.0, -1.0)
-        for step in range(ROUNDING_ROUNDS):
+        for step in range(QUANTISE_ROUNDS):
             rounded = bound.inside(to_grid(current))
             open_rows = ~(bound.capped.excess_db(rounded) <= AIM_DB)
             result[active[~open_rows]] = rounded[~open_rows]
             if not open_rows.any():
                 break
-            active, bound, current, rounded = active[open_rows], bound.select(open_rows), current[open_rows], rounded[open_rows]
-            current = bound._quieter(current, rounded, step)
+            active, bound = active[open_rows], bound.select(open_rows)
+            current = bound._quieter(current[open_rows], rounded[open_rows], step)
         return result
+
+    def rough(self, perturbation: Tensor) -> Tensor:
+        return self.inside(to_grid(perturbation))
 
     def _quieter(self, current: Tensor, rounded: Tensor, step: int) -> Tensor:
         """The next try of `quantise`."""
-        if step == 0:
-            for _ in range(EXACT_ROUNDS):
-                current = self.capped.clip(current)
-            return current
-        whole_frames = torch.full_like(current[:, 0], step >= PATIENCE, dtype=torch.bool)
-        return self.capped.shrink(current, rounded, whole_frames)
+        if step < CLIPPING_ROUNDS:
+            return self.capped.clip(current)
+        return self.capped.shrink(current, rounded, max(step - PATIENCE, 0) ** 0.5)
 
     def random_start(self, generators: Sequence[torch.Generator]) -> Tensor:
         noise = normal(generators, self.clean.shape[1:], self.clean.device)

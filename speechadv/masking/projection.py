@@ -11,6 +11,9 @@ from .spectrum import Spectrum, power
 # falls at most so fast loses 0.2 to 0.5 dB of energy and saves most of the iterations; the values are 1 to 3 dB tighter, because leaks add up.
 FALL_IN_TIME_DB = (2.0, 12.0, 30.0)
 FALL_IN_FREQUENCY_DB = (2.0, 12.0, 25.0, 40.0)
+LSB = 2.0**-15
+ROUNDING_SHARE = 3.0  # room left for rounding, as a multiple of its root mean square in one bin, LSB / sqrt(2 n_fft)
+LEAST_SHARE = 0.3  # of a cap, however small it is
 TINY = 1e-20
 
 
@@ -44,10 +47,6 @@ class CappedSpectrum:
         """(batch, time) -> (batch,): the most by which any bin exceeds its cap, in dB; -inf for silence."""
         return 10 * torch.log10(self._ratios(waveforms).amax((1, 2)))
 
-    def excess_by_frame_db(self, waveforms: Tensor) -> Tensor:
-        """(batch, time) -> (batch, frames): the most by which any bin of a frame exceeds its cap, in dB."""
-        return 10 * torch.log10(self._ratios(waveforms).amax(2))
-
     def _ratios(self, waveforms: Tensor) -> Tensor:
         return power(self.spectrum.analyse(waveforms)) / self.caps.square()
 
@@ -57,20 +56,26 @@ class CappedSpectrum:
         factors = (self.gentle.square() / power(spectra).clamp(min=TINY)).clamp(max=1).sqrt()
         return self.spectrum.synthesise(spectra * factors, self.time)
 
-    def shrink(self, waveforms: Tensor, measured: Tensor | None = None, whole_frames: Tensor | None = None) -> Tensor:
-        """One step: bins above their cap brought down by twice their excess in dB, so that what the neighbours put back does not exceed it.
+    def shrink(self, waveforms: Tensor, rounded: Tensor, urgency: float = 0.0) -> Tensor:
+        """One step towards waveforms that stay below `caps` when they are rounded to 16 bit.
+
+        A bin whose rounded value exceeds its cap goes down by twice the excess in dB, so that what the neighbours put back does not exceed it;
+        all bins keep a distance to their caps that rounding may fill.
 
         Args:
-            waveforms: (batch, time).
-            measured: (batch, time) whose excess counts, such as the rounded waveforms; the waveforms themselves by default.
-            whole_frames: (batch,) bool: where every bin of a frame goes down by the worst one's excess. Helps where it is rounding that exceeds.
+            waveforms: (batch, time) before rounding.
+            rounded: the same, as it would be saved.
+            urgency: from 1 on, all bins of a frame go down with its worst one, so many times: in the end the frame is silent. Without it a frame
+                whose caps lie below the noise of rounding would never come to rest.
         """
         spectra = self.spectrum.analyse(waveforms)
-        heard = spectra if measured is None else self.spectrum.analyse(measured)
-        factors = (self.caps.square() / power(heard).clamp(min=TINY)).clamp(max=1)
-        if whole_frames is not None:
-            factors = torch.where(whole_frames[:, None, None], factors.amin(2, keepdim=True), factors)
-        return self.spectrum.synthesise(spectra * factors, self.time)
+        factors = (self.caps.square() / power(self.spectrum.analyse(rounded)).clamp(min=TINY)).clamp(max=1)
+        if urgency:
+            factors = factors.amin(2, keepdim=True) ** urgency
+        noise = ROUNDING_SHARE * LSB / (2 * self.spectrum.n_fft) ** 0.5
+        lowered = torch.maximum(self.caps - noise, LEAST_SHARE * self.caps)
+        room = (lowered * power(spectra).clamp(min=TINY).rsqrt()).clamp(max=1)
+        return self.spectrum.synthesise(spectra * torch.minimum(factors, room), self.time)
 
     def filled(self, waveforms: Tensor) -> Tensor:
         """(batch, time) -> (batch, time): the waveforms' phases with every bin at its (gentle) cap; zero stays zero."""

@@ -1,0 +1,268 @@
+"""The masking threshold against a slow reference, and the masking budget on audio as it is saved."""
+import importlib.util
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from speechadv.budgets import parse_budget
+from speechadv.budgets.base import LSB
+from speechadv.budgets.masking import TOLERANCE_DB, Masking
+from speechadv.errors import ConfigError
+from speechadv.masking import MaskingModel, Spectrum
+
+RATE = 16000
+_found = importlib.util.spec_from_file_location("reference_masking", Path(__file__).with_name("reference_masking.py"))
+reference = importlib.util.module_from_spec(_found)
+_found.loader.exec_module(reference)
+
+
+def spoken(seed: int, seconds: float = 0.25, level: float = 0.3) -> np.ndarray:
+    """A made-up syllable on the 16-bit grid: digital silence, a hiss, a voiced part with two resonances, and silence with a faint hum."""
+    rng = np.random.default_rng(seed)
+    n = int(seconds * RATE)
+    t = np.arange(n) / RATE
+    pitch = 110 + 40 * rng.random() + 30 * t
+    voice = sum(np.sin(h * 2 * np.pi * np.cumsum(pitch) / RATE) / (1 + ((h * 130 - 600) / 300) ** 2) for h in range(1, 40))
+    hiss = np.diff(rng.standard_normal(n), prepend=0)
+    envelope = [np.interp(t / seconds, [0.3, 0.4, 0.8, 0.85], [0, 1, 0.7, 0]), np.interp(t / seconds, [0.15, 0.2, 0.3, 0.35], [0, 1, 0.5, 0])]
+    clip = envelope[0] * voice + 0.2 * envelope[1] * hiss + 1e-3 * (t / seconds > 0.9) * np.sin(2 * np.pi * 50 * t)
+    clip *= level / np.abs(clip).max()
+    return np.round(clip / LSB).clip(-32768, 32767).astype(np.float32) * np.float32(LSB)
+
+
+@pytest.fixture(scope="module")
+def clips() -> torch.Tensor:
+    return torch.tensor(np.stack([spoken(0), spoken(1, level=0.01), spoken(2, level=0.9)]))
+
+
+def gaussian(like: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
+
+
+# The threshold
+
+
+@pytest.mark.parametrize("calibration", ["full-scale", "clip-peak"])
+@pytest.mark.parametrize("maskers", ["both", "tonal"])
+def test_threshold_agrees_with_reference(clips, calibration, maskers):
+    model, frames = MaskingModel(RATE, calibration, maskers), list(range(0, 34, 3))
+    kinds = ("tonal", "noise") if maskers == "both" else ("tonal",)
+    for clip in clips[:2]:
+        expected = reference.threshold_db(clip.tolist(), RATE, calibration == "clip-peak", kinds, frames)
+        double, single = (model.threshold_db(clip[None].to(dtype))[0, frames].numpy() for dtype in (torch.float64, torch.float32))
+        assert np.abs(double - expected).max() < 1e-8
+        assert np.abs(single - expected).max() < 0.01
+
+
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_threshold_agrees_with_reference_at_other_rates(clips, rate):
+    frames = [6, 13, 20]
+    expected = reference.threshold_db(clips[0].tolist(), rate, frames=frames)
+    assert np.abs(MaskingModel(rate).threshold_db(clips[:1].double())[0, frames].numpy() - expected).max() < 1e-8
+
+
+@pytest.mark.skipif(not os.environ.get("SPEECHADV_DATA"), reason="needs real recordings: set SPEECHADV_DATA")
+def test_threshold_and_budget_on_real_speech():
+    root = Path(os.environ["SPEECHADV_DATA"].split(os.pathsep)[0])
+    files = [sorted(p for p in (root / word).iterdir() if p.suffix in (".wav", ".flac", ".ogg"))[0] for word in ("yes", "stop")]
+    real = torch.tensor(np.stack([np.pad(x := soundfile.read(f, dtype="float32")[0][:RATE], (0, RATE - len(x))) for f in files]))
+    frames = list(range(1, 128, 16))
+    for clip in real:
+        expected = reference.threshold_db(clip.tolist(), RATE, frames=frames)
+        assert np.abs(MaskingModel().threshold_db(clip[None])[0, frames].numpy() - expected).max() < 0.01
+    budget = parse_budget("masking")
+    found = budget.quantise(real, 0.002 * gaussian(real).sign())
+    assert budget.satisfied(real, real + found).all() and found.abs().amax(1).min() > 0
+
+
+def test_full_scale_sine_reads_96_db_and_masks_as_the_equations_say():
+    t = torch.arange(4096, dtype=torch.float64)
+    sine = torch.sin(2 * math.pi * 1000 / RATE * t)[None]
+    middle = 16
+    assert Spectrum().level_db(sine)[0, middle, 32].item() == pytest.approx(96, abs=1e-6)
+    # Three bins of a Hann window: 1 + 2 / 4 of the power. Only the tone is there to mask.
+    tone = 96 + 10 * math.log10(1.5)
+    z, above = (reference.hertz_to_bark(f) for f in (1000, 2000))
+    threshold = MaskingModel().threshold_db(sine)[0, middle]
+    assert threshold[32].item() == pytest.approx(tone - 6.025 - 0.275 * z, abs=1e-3)
+    assert threshold[64].item() == pytest.approx(tone - 6.025 - 0.275 * z + (-27 + 0.37 * (tone - 40)) * (above - z), abs=1e-3)
+
+
+def test_silence_has_the_threshold_in_quiet():
+    silence = torch.zeros(1, 2000)
+    for calibration in ("full-scale", "clip-peak"):
+        threshold = MaskingModel(calibration=calibration).threshold_db(silence)
+        expected = [reference.quiet_db(max(k, 1) * RATE / 512) for k in range(257)]
+        assert np.allclose(threshold.numpy(), np.array(expected), atol=1e-4)
+
+
+def test_threshold_is_finite_and_so_is_its_gradient(clips):
+    waveforms = torch.cat([clips, torch.zeros_like(clips[:1])]).requires_grad_()
+    threshold = MaskingModel().threshold_db(waveforms)
+    (gradient,) = torch.autograd.grad(threshold.sum(), waveforms)
+    assert threshold.isfinite().all() and gradient.isfinite().all()
+    assert (gradient[:3].abs().amax(1) > 0).all() and (gradient[3] == 0).all()
+
+
+def test_gradient_of_the_threshold_agrees_with_differences():
+    waveform = torch.tensor(spoken(3, seconds=0.05)).double()[None].requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: MaskingModel().threshold_db(x)[:, 4:8, 40:44], waveform, eps=1e-7, atol=1e-2, rtol=1e-3, fast_mode=True)
+
+
+def test_batch_equals_single_clips(clips):
+    model = MaskingModel()
+    assert torch.allclose(model.threshold_db(clips), torch.cat([model.threshold_db(clip[None]) for clip in clips]), atol=1e-3)
+
+
+def test_full_scale_calibration_does_not_depend_on_the_rest_of_the_clip(clips):
+    longer = torch.cat([clips[1:2], clips[2:3]], dim=1)
+    frames = Spectrum().frames(clips.shape[1]) - 6
+    alone, beside = (MaskingModel().threshold_db(x)[0, :frames] for x in (clips[1:2], longer))
+    assert torch.allclose(alone, beside, atol=1e-3)
+
+
+@pytest.mark.parametrize("time", [1, 127, 512, 1000])
+def test_synthesis_inverts_analysis(time):
+    noise = gaussian(torch.empty(2, time))
+    spectra = Spectrum().analyse(noise)
+    assert spectra.shape == (2, Spectrum().frames(time), 257)
+    assert torch.allclose(Spectrum().synthesise(spectra, time), noise, atol=1e-5)
+
+
+def test_wrong_shape_and_options_are_refused():
+    with pytest.raises(ValueError, match="shape"):
+        MaskingModel().threshold_db(torch.zeros(100))
+    with pytest.raises(ConfigError, match="calibration"):
+        MaskingModel(calibration="loud")
+
+
+# The budget
+
+
+def loud(kind: str, clips: torch.Tensor) -> torch.Tensor:
+    noise = gaussian(clips, seed=7)
+    return {"sign": 0.002 * noise.sign(), "noise": 0.3 * noise, "click": torch.zeros_like(clips).index_fill(1, torch.tensor([5, 1500]), 0.9)}[kind]
+
+
+@pytest.mark.parametrize("spec", ["masking", "masking:-12", "masking:clip-peak"])
+@pytest.mark.parametrize("kind", ["sign", "noise", "click"])
+def test_saved_file_stays_under_the_threshold(clips, spec, kind, tmp_path):
+    budget = parse_budget(spec)
+    clean = torch.cat([clips, torch.zeros_like(clips[:1])])
+    adversarial = clean + budget.quantise(clean, loud(kind, clean))
+    assert budget.satisfied(clean, adversarial).all()
+    for i, (before, after) in enumerate(zip(clean, adversarial)):
+        read = []
+        for name, waveform in (("clean", before), ("adversarial", after)):
+            soundfile.write(tmp_path / f"{name}{i}.wav", waveform.numpy(), RATE, subtype="PCM_16")
+            read.append(torch.tensor(soundfile.read(tmp_path / f"{name}{i}.wav", dtype="float32")[0]))
+        assert torch.equal(read[0], before) and torch.equal(read[1], after)
+    # One of them measured by the independent reference.
+    row = {"sign": 0, "noise": 1, "click": 2}[kind]
+    levels = np.array(reference.frames_db((adversarial - clean)[row].double().tolist()))
+    frames = levels.max(1).argsort()[-4:].tolist()
+    threshold = reference.threshold_db(clean[row].tolist(), RATE, "clip-peak" in spec, frames=frames)
+    assert (levels[frames] - threshold).max() <= budget.margin_db + TOLERANCE_DB
+
+
+def test_what_is_allowed_stays_and_what_was_rounded_is_not_touched_again(clips):
+    bound = parse_budget("masking").bind(clips)
+    found = bound.quantise(loud("sign", clips))
+    assert torch.equal(bound.quantise(found), found)
+    assert torch.equal(found / LSB, (found / LSB).round())
+    assert torch.equal(bound.quantise(torch.zeros_like(clips)), torch.zeros_like(clips))
+
+
+def test_projection_settles(clips):
+    bound = parse_budget("masking").bind(clips)
+    once = bound.project(loud("sign", clips))
+    for _ in range(60):
+        settled, once = once, bound.project(once)
+    assert ((once - settled).norm(dim=1) < 1e-3 * settled.norm(dim=1)).all()
+    assert bound.satisfied(once).all()
+
+
+def test_most_of_the_allowed_energy_is_kept(clips):
+    """The nearest allowed point, by accelerated dual ascent (slow, exact), has hardly more energy than what the budget returns."""
+    bound = parse_budget("masking").bind(clips)
+    wanted = loud("sign", clips)
+    spectrum, caps, time = bound.capped.spectrum, bound.capped.caps, clips.shape[1]
+    dual = ahead = torch.zeros_like(spectrum.analyse(wanted))
+    t = 1.0
+    for _ in range(150):
+        step = ahead + spectrum.analyse(wanted - spectrum.synthesise(ahead, time))
+        following = step - step * (caps / step.abs().clamp(min=1e-20)).clamp(max=1)
+        t, before = (1 + math.sqrt(1 + 4 * t * t)) / 2, t
+        dual, ahead = following, following + (before - 1) / t * (following - dual)
+    nearest = wanted - spectrum.synthesise(dual, time)
+    kept = 10 * torch.log10(bound.quantise(wanted).square().sum(1) / nearest.square().sum(1))
+    assert (kept[[0, 2]] > -1.5).all()  # the quiet clip's caps lie near the noise of rounding
+
+
+def test_perturbed_clips_stay_inside_16_bit():
+    clean = torch.ones(1, 4000) * (1 - LSB)
+    clean[:, ::2] = -1
+    budget = parse_budget("masking:30")
+    adversarial = clean + budget.quantise(clean, 0.3 * gaussian(clean))
+    assert adversarial.min() >= -1 and adversarial.max() <= 1 - LSB and budget.satisfied(clean, adversarial).all()
+
+
+def test_distance_is_the_excess_over_the_threshold(clips):
+    bound, lower = parse_budget("masking").bind(clips), parse_budget("masking:-6").bind(clips)
+    perturbation = loud("sign", clips)
+    expected = (Spectrum().level_db(perturbation) - MaskingModel().threshold_db(clips)).amax((1, 2))
+    assert torch.allclose(bound.distance(perturbation), expected, atol=1e-3)
+    assert torch.allclose(lower.distance(perturbation), expected, atol=1e-3)
+    assert torch.allclose(bound.distance(2 * perturbation), expected + 20 * math.log10(2), atol=1e-3)
+    assert (bound.distance(torch.zeros_like(clips)) == -torch.inf).all() and bound.satisfied(torch.zeros_like(clips)).all()
+
+
+def test_selected_rows_are_the_same_budget(clips):
+    bound, index = parse_budget("masking").bind(clips), torch.tensor([2, 0])
+    perturbation = loud("noise", clips)
+    assert torch.equal(bound.select(index).quantise(perturbation[index]), bound.quantise(perturbation)[index])
+    alone = parse_budget("masking").bind(clips[2:])
+    assert torch.equal(alone.quantise(perturbation[2:]), bound.quantise(perturbation)[2:])
+
+
+def test_steepest_fills_the_threshold_and_ascends(clips):
+    bound = parse_budget("masking").bind(clips)
+    gradient = 1e-9 * gaussian(clips)
+    step = bound.steepest(gradient)
+    assert ((step * gradient).sum(1) > 0).all() and torch.allclose(step, bound.steepest(1e12 * gradient), atol=1e-3)
+    assert (bound.distance(bound.size() * step).abs() < 12).all()
+    assert ((step.square().mean(1).sqrt() - 1).abs() < 0.5).all()
+    assert (bound.steepest(torch.zeros_like(clips)) == 0).all()
+
+
+def test_random_starts_depend_on_the_clips_generator_alone(clips):
+    def generators(*seeds):
+        return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    bound = parse_budget("masking").bind(clips)
+    start = bound.random_start(generators(5, 6, 7))
+    assert torch.allclose(start[1:2], bound.select(torch.tensor([1])).random_start(generators(6)), atol=1e-7)
+    assert (start.abs().amax(1) > 0).all() and (bound.distance(start) < 3).all()
+
+
+@pytest.mark.parametrize("spec, name", [("masking", "masking"), ("masking:0", "masking"), ("masking:-6dB", "masking:-6"), ("masking:-3:clip-peak", "masking:-3:clip-peak"),
+                                        ("masking:clip-peak:tonal", "masking:clip-peak:tonal")])
+def test_names_make_the_same_budget_again(spec, name):
+    budget = parse_budget(spec)
+    assert budget.name == name and parse_budget(name).name == name
+
+
+@pytest.mark.parametrize("spec", ["masking:loud", "masking:nan", "masking:-1000", "masking:1:2"])
+def test_wrong_words_are_refused_by_name(spec):
+    with pytest.raises(ConfigError, match="masking"):
+        parse_budget(spec)
+
+
+def test_wrong_options_are_refused():
+    with pytest.raises(ConfigError, match="maskers"):
+        Masking(maskers="noise")
