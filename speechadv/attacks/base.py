@@ -14,6 +14,9 @@ from ..goals import Goal
 from ..models.layers import folded
 
 
+FULL_CALL = 256  # clips that the network hears in one call at most, where an attack asks many times at once
+
+
 @dataclass
 class AttackResult:
     """What an attack found, measured on the 16-bit grid.
@@ -62,10 +65,16 @@ class Problem:
                        [self.generators[i] for i in chosen.tolist()], self.passes, self.queries, self.rows[chosen], self.report)
 
     def logits(self, perturbation: Tensor) -> Tensor:
-        """Logits of clean + perturbation, without a gradient; one query a clip."""
-        self.queries[self.rows] += 1
+        """Logits of clean + perturbation, without a gradient; one query a clip.
+
+        A perturbation of shape (batch, count, time) asks `count` times a clip, in calls as full as they may be, and gets (batch, count, classes).
+        """
+        several = perturbation.ndim == 3
+        self.queries[self.rows] += perturbation.shape[1] if several else 1
+        heard = (self.clean[:, None] + perturbation).flatten(0, 1) if several else self.clean + perturbation
         with torch.no_grad():
-            return padded_call(self.model, self.clean + perturbation)
+            logits = torch.cat([padded_call(self.model, part) for part in heard.split(FULL_CALL)])
+        return logits.unflatten(0, perturbation.shape[:2]) if several else logits
 
     def gradient(self, perturbation: Tensor, loss: str | Callable[[Tensor], Tensor] = "cross_entropy") -> tuple[Tensor, Tensor, Tensor]:
         """(logits, loss, gradient of the loss by the waveform); one pass a clip. `loss` is a goal's loss or a function of the logits."""

@@ -1,4 +1,6 @@
 """Step rules: how a gradient loop gets from one iterate to the next. Each holds the state of its clips and forgets those that leave."""
+import math
+
 import torch
 from torch import Tensor
 
@@ -133,7 +135,7 @@ class Adaptive(Plain):
 def checkpoints(steps: int) -> set[int]:
     """The steps at which APGD looks at its step size: after 22 % of them, then at intervals that shrink by 3 % of all down to 6 %."""
     places, last, now = set(), 0.0, 0.22
-    while now < 1:
-        places.add(max(1, round(now * steps)))
+    while now < 1 - 1e-9:
+        places.add(math.ceil(now * steps - 1e-9))  # 0.57 * 100 is a little more than 57 in floats
         last, now = now, now + max(now - last - 0.03, 0.06)
     return places

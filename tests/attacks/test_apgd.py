@@ -77,7 +77,8 @@ def test_it_spends_the_whole_budget_where_asked(loss, budget, linear, attacked):
 
 def gain(result, model, clean, labels):
     """How far each clip's margin rose, (batch,)."""
-    return Misclassify(labels).loss(model(result.adversarial), "margin") - Misclassify(labels).loss(model(clean), "margin")
+    after, before = (Misclassify(labels).loss(model(heard).detach(), "margin") for heard in (result.adversarial, clean))
+    return after - before
 
 
 def test_more_steps_and_more_restarts_never_lose(bent, attacked):
