@@ -60,7 +60,6 @@ class Trainer:
         self.device = next(model.parameters()).device
         self.average = AveragedModel(model, avg_fn=running_average(config.averaging), use_buffers=True) if config.averaging else None
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate)
-        self.budget = parse_budget(config.adversary.budget) if config.adversary else None
         self.state = State()
         self.best: dict[str, Tensor] = {}
 
@@ -114,7 +113,7 @@ class Trainer:
             return waveforms
         clean, wanted = waveforms[kept:], targets[kept:]
         generators = [torch.default_generator] * len(clean)  # forked and seeded by the epoch
-        problem = Problem(folded(self.model), clean, Misclassify(wanted.argmax(1)), self.budget.bind(clean), generators)
+        problem = Problem(folded(self.model), clean, Misclassify(wanted.argmax(1)), parse_budget(adversary.budget_at(epoch)).bind(clean), generators)
         # The soft targets are the adversary's as well (RSLAD, Zi et al. 2021): it drives the network away from what the teacher hears.
         loss = (lambda logits: cross_entropy(logits, wanted, reduction="none")) if adversary.loss == "cross_entropy" else adversary.loss
         step_size = adversary.step_size or min(1.0, 1.25 / steps)

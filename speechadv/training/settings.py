@@ -42,9 +42,13 @@ class Teaching:
 
 @dataclass
 class Adversary:
-    """The inner maximisation (Madry et al. 2018). `steps` is a schedule of [first epoch, steps]: weak and fast first, stronger later."""
+    """The inner maximisation (Madry et al. 2018). `steps` is a schedule of [first epoch, steps]: weak and fast first, stronger later.
+
+    Validation attacks within `budget`; so does training, unless `budgets`, a schedule of [first epoch, budget], says otherwise from some epoch on.
+    """
 
     budget: str = "linf:0.002"
+    budgets: list[list[Any]] = field(default_factory=list)
     steps: list[list[int]] = field(default_factory=lambda: [[0, 7]])
     step_size: float = 0.0  # in budgets; 0 stands for 1.25 / steps, at most 1
     loss: str = "cross_entropy"
@@ -55,6 +59,13 @@ class Adversary:
         require(0 <= self.clean_share < 1, "adversary.clean_share", "a share from 0 to below 1", self.clean_share)
         require(self.step_size >= 0, "adversary.step_size", "0 or a positive number", self.step_size)
         require(self.loss in ("cross_entropy", "margin"), "adversary.loss", "cross_entropy or margin", self.loss)
+
+        require(all(len(p) == 2 and isinstance(p[0], int) and isinstance(p[1], str) for p in self.budgets), "adversary.budgets",
+                "pairs [first epoch, budget]", self.budgets)
+
+    def budget_at(self, epoch: int) -> str:
+        """The budget that training attacks within in an epoch."""
+        return max((pair for pair in self.budgets if pair[0] <= epoch), default=[0, self.budget])[1]
 
     def steps_at(self, epoch: int) -> int:
         """Inner steps in an epoch."""
