@@ -141,12 +141,26 @@ def cache_key(config: TrainingConfig, classes: Tensor) -> str:
 
 
 def card(config: TrainingConfig, model: nn.Module, trainer: Trainer, command: str) -> dict:
-    """The model card, without the sums that `save_model` adds."""
+    """The model card, without the sums that `save_model` adds. Folders stand in it by their last name: cards travel, machines do not."""
     epoch = next(row for row in trainer.state.history if row["epoch"] == trainer.state.best_epoch)
-    results = {"validation": {"clips": len(trainer.validator.examples.clips), **{k: v for k, v in epoch.items() if k not in ("loss", "score")}}}
+    results = {"clips": len(trainer.validator.examples.clips), **{k: v for k, v in epoch.items() if k not in ("loss", "score")}}
     if trainer.validator.part:
-        results["validation"] |= {"attacked_clips": len(trainer.validator.part.clips), "budget": config.adversary.budget,
-                                  "attack": "worst of PGD-20 with cross-entropy and with margin loss"}
-    return {"name": config.name, "architecture": config.model, "configuration": config.model_options, "parameters": count_parameters(model),
-            "task": config.task, "labels": list(model.labels), "sample_rate": model.sample_rate, "data": "see recipe", "recipe": configs.as_dict(config),
-            "seed": config.seed, "command": command, "results": results}
+        results |= {"attacked_clips": len(trainer.validator.part.clips), "budget": config.adversary.budget,
+                    "attack": "worst of PGD-20 with cross-entropy and with margin loss"}
+    content = {"name": config.name, "architecture": config.model, "configuration": config.model_options, "parameters": count_parameters(model),
+               "task": config.task, "labels": list(model.labels), "sample_rate": model.sample_rate,
+               "data": ", ".join(map(str, [*data_roots(config.data), *config.train_only])), "recipe": configs.as_dict(config), "seed": config.seed,
+               "command": command, "results": {"validation": results}}
+    return without_folders(content, [str(path) for path in (*data_roots(config.data), *config.train_only, trainer.folder.absolute())])
+
+
+def without_folders(content, folders: list[str]):
+    """The same content with each of these absolute folders shortened to its last name."""
+    if isinstance(content, dict):
+        return {key: without_folders(value, folders) for key, value in content.items()}
+    if isinstance(content, list):
+        return [without_folders(value, folders) for value in content]
+    for folder in folders if isinstance(content, str) else ():
+        if Path(folder).is_absolute():
+            content = content.replace(folder, Path(folder).name)
+    return content
