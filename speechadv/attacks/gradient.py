@@ -75,3 +75,8 @@ def last_iterate(problem: Problem, start: Tensor, *, steps: int, step_size: floa
         _, value, gradient = problem.gradient(problem.bound.rough(iterate), loss)
         iterate = rule.advance(problem.bound, iterate, gradient, value)
     return problem.bound.rough(iterate)
+
+
+def unit(waveforms: Tensor) -> Tensor:
+    """Each of (batch, time) scaled to the L2 norm 1; silence stays silent."""
+    return waveforms / waveforms.norm(dim=1, keepdim=True).clamp(min=1e-30)
