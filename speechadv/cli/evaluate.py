@@ -37,7 +37,8 @@ def command(config, out, overrides, workers, threads, trust_model_file, device, 
     try:
         result = evaluate(settings, out, workers=workers, threads=threads, device=device, trust=trust_model_file, bar=voice.bar, notice=voice.notice)
     except KeyboardInterrupt:
-        click.echo(f"stopped; what is finished is kept. Go on with: {shlex.join(['speechadv', *sys.argv[1:]])}", err=True)
+        again = ["speechadv", "evaluate", str(config), "--out", str(out), *(word for override in overrides for word in ("--set", override))]
+        click.echo(f"stopped; what is finished is kept. Go on with: {shlex.join(again)}", err=True)
         sys.exit(130)
     show(voice, heads(settings.targeted), [cells_of_line(line) for line in result["cells"]], result["flags"], out)
     voice.document(result)

@@ -89,12 +89,11 @@ def cells(config: EvaluationConfig) -> list[Cell]:
     models = _each_once("models", config.models)
     grid = [cell for model in models for defense in defenses for threat in config.threats for attack in attacks
             for budget in budgets for seed in config.seeds if (cell := _cell(model, defense, threat, attack, budget, seed, config.source))]
-    grid = _without(grid, config.skip)
     for attack in attacks:
         if not any(cell.attack == attack.label for cell in grid):
             needed = "oblivious or adaptive" if attack.white_box else "black-box"
             raise ConfigError(f"config: threats: attack '{shown(attack.label)}' needs the threat {needed}, got {', '.join(config.threats)}")
-    return grid
+    return _without(grid, config.skip)
 
 
 def groups(grid: Sequence[Cell]) -> dict[Craft, list[Cell]]:

@@ -143,6 +143,7 @@ def produce(plan: Plan, workers: int, threads: int | None, bar: Bar, notice: Cal
 
 def known_rows(plan: Plan, notice: Callable[[str], None]) -> set[tuple]:
     """The keys of the rows that are there; torn lines are taken out of the file and made again."""
+    mend_times(plan.out / TIMING)
     path, order = plan.out / ROWS, plan.order
     found, broken = row_files.read(path)
     rows = [row for row in found if row_files.key(row) in order and sound_is_there(plan.out, row)]
@@ -195,6 +196,13 @@ def note_time(plan: Plan, done: Done) -> None:
             "scoring_seconds": round(done.scoring_seconds, 4)}
     with open(plan.out / TIMING, "a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def mend_times(path: Path) -> None:
+    """Take a torn last line out of timing.jsonl."""
+    content = path.read_bytes() if path.exists() else b""
+    if content and not content.endswith(b"\n"):
+        audio.write_bytes(path, content[: content.rfind(b"\n") + 1])
 
 
 def finish(plan: Plan, bar: Bar) -> None:

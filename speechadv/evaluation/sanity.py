@@ -7,8 +7,9 @@ from ..budgets.intersection import Intersection
 from ..budgets.linf import Linf
 from ..budgets.masking import Masking
 from ..budgets.snr import Snr
+from ..defenses import NONE
 from .aggregate import by_cell
-from .cells import CELL_KEYS, WORST, AttackSpec, attack_specs
+from .cells import CELL_KEYS, AttackSpec, attack_specs
 from .metrics import right_before, succeeded
 from .rows import Row
 from .settings import EvaluationConfig
@@ -38,10 +39,10 @@ def flags(rows: Sequence[Row], config: EvaluationConfig, probes: Sequence[dict[s
     Returns:
         {"flag", "cell" (the table's keys; a probe's has model and defense alone), "figure" (the numbers in words), "page"} each.
     """
-    cells = {key: those for key, those in by_cell(rows).items() if key[2] != WORST}
     specs = {spec.label: spec for spec in attack_specs(config.attacks)}
+    cells = {key: those for key, those in by_cell(rows).items() if key[2] in specs}
     found: list[Flag] = []
-    for check in (not_monotone, one_step_as_good, black_box_better, noise_as_good, not_converged):
+    for check in (not_monotone, one_step_as_good, black_box_better, oblivious_better, noise_as_good, not_converged):
         found += check(cells, specs)
     for check in (eps_zero_differs, lost_in_saving):
         found += check(cells)
@@ -140,6 +141,17 @@ def black_box_better(cells: Cells, specs: dict[str, AttackSpec]) -> Iterator[Fla
             yield _flag("black_box_better", key, f"{key[2]} breaks {len(black)} of {len(_right(rows))} clips, the attacks with gradients together {len(white)}")
 
 
+def oblivious_better(cells: Cells, specs: dict[str, AttackSpec]) -> Iterator[Flag]:
+    """What was made without knowing the defense does better than the attack that knows it: that attack failed, the defense has shown nothing."""
+    for key, rows in _white_box(cells, specs):
+        other = (*key[:3], "oblivious", *key[4:])
+        if key[1] == NONE or key == other or other not in cells:
+            continue
+        knowing, sent = _broken(rows), _broken(cells[other])
+        if len(sent) > len(knowing) and sign_test(len(sent - knowing), len(knowing - sent)) < UNLIKELY:
+            yield _flag("oblivious_better", key, f"the attack that knows the defense breaks {len(knowing)} of {len(_right(rows))} clips, the one that does not {len(sent)}")
+
+
 def not_converged(cells: Cells, specs: dict[str, AttackSpec]) -> Iterator[Flag]:
     """Clips still fall in the last tenth of the steps. Seen from the passes of attacks whose clips leave early."""
     for key, rows in _white_box(cells, specs):
@@ -213,5 +225,5 @@ def probabilities(probe: dict[str, Any]) -> Flag | None:
     return _probe_flag("probabilities", probe, f"outputs are at least {probe['lowest_output']:.3g} and sum to {low:.6f} to {high:.6f}") if are else None
 
 
-NAMES = tuple(check.__name__ for check in (not_monotone, unbounded_fails, one_step_as_good, black_box_better, noise_as_good, eps_zero_differs,
+NAMES = tuple(check.__name__ for check in (not_monotone, unbounded_fails, one_step_as_good, black_box_better, oblivious_better, noise_as_good, eps_zero_differs,
                                            zero_gradients, random_passes, probabilities, not_converged, lost_in_saving))

@@ -76,6 +76,7 @@ class Worker:
 
     def __init__(self, run: Path, device: str = "cpu", trust: bool = False, fingerprints: dict[str, str] | None = None):
         self.run, self.device, self.trust, self.fingerprints = Path(run), device, trust, fingerprints or {}
+        self.most = 2**31  # clips at a time, as far as memory is known to suffice
         self._models: dict[str, nn.Module] = {}
         self._defended: dict[tuple[str, str], Defended] = {}
 
@@ -97,18 +98,20 @@ class Worker:
         return self._defended[word, defense]
 
     def do(self, item: Item) -> Done:
-        """The rows of an item; where memory does not suffice, half of its clips at a time. Raises SpeechAdvError."""
-        try:
-            return self._do(item)
-        except (RuntimeError, MemoryError) as problem:
-            if not out_of_memory(problem):
-                raise
-        if len(item.names) == 1:
-            raise SpeechAdvError(f"out of memory with a single clip, attacking {shown(item.craft.model)} behind {item.craft.defense}")
-        half = len(item.names) // 2
-        done = Done(item, notices=[f"out of memory with {len(item.names)} clips at a time: going on with {half}"])
-        for rows in (slice(0, half), slice(half, None)):
-            done.add(self.do(item.part(rows)))
+        """The rows of an item. Where memory does not suffice, with half as many clips at a time from then on. Raises SpeechAdvError."""
+        done, start = Done(item), 0
+        while start < len(item.names):
+            part = item.part(slice(start, start + self.most))
+            try:
+                done.add(self._do(part))
+                start += len(part.names)
+            except (RuntimeError, MemoryError) as problem:
+                if not out_of_memory(problem):
+                    raise
+                if len(part.names) == 1:
+                    raise SpeechAdvError(f"out of memory with a single clip, attacking {shown(item.craft.model)} behind {item.craft.defense}") from None
+                self.most = len(part.names) // 2
+                done.notices.append(f"out of memory with {len(part.names)} clips at a time: going on with {self.most}")
         return done
 
     def _do(self, item: Item) -> Done:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from ..audio import write_bytes
+from ..errors import InputError, shown
 from ..evaluation import rows as row_files
 from ..evaluation.aggregate import classes, table
-from ..evaluation.folder import PROBES, ROWS, read_config, read_json, write_json
+from ..evaluation.cells import cells
+from ..evaluation.folder import ENVIRONMENT, PROBES, ROWS, read_config, read_json, write_json
 from ..evaluation.sanity import flags
-from ..errors import InputError, shown
+from ..evaluation.settings import EvaluationConfig
 
 COLUMNS = (
     "model", "defense", "attack", "threat", "adaptive", "budget", "seed", "clips", "clips_right",
@@ -37,12 +39,18 @@ def write_tables(run: str | Path) -> dict[str, Any]:
         raise InputError(f"'{shown(run)}': has no rows yet; go on with `speechadv evaluate`")
     probes = read_json(run / PROBES) if (run / PROBES).exists() else []
     lines = table(rows, config.targeted)
-    result = {"goal": config.goal, "finished": bool(probes), "rows": len(rows), "cells": lines, "flags": flags(rows, config, probes), "classes": classes(rows)}
+    result = {"goal": config.goal, "finished": finished(run, config, len(rows)), "rows": len(rows), "cells": lines, "flags": flags(rows, config, probes), "classes": classes(rows)}
     write_bytes(run / "table.csv", as_csv(lines).encode("utf-8"))
     write_bytes(run / "table.md", as_markdown(result).encode("utf-8"))
     write_bytes(run / "table.tex", as_latex(lines, config.targeted).encode("utf-8"))
     write_json(run / "result.json", result)
     return result
+
+
+def finished(run: Path, config: EvaluationConfig, rows: int) -> bool:
+    """Whether every clip has its row in every cell of the grid; a run that names no number of clips (of `attack`) is what it is."""
+    clips = read_json(run / ENVIRONMENT).get("clips", {}).get("number") if (run / ENVIRONMENT).exists() else None
+    return clips is None or rows == clips * len(cells(config))
 
 
 def as_csv(lines: Sequence[dict[str, Any]]) -> str:

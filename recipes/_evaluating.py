@@ -1,0 +1,81 @@
+"""What the evaluation recipes share: the command line in front of `speechadv evaluate`, the quick rehearsal, and the check against expected.json."""
+import json
+from pathlib import Path
+from typing import Any, Sequence
+
+import click
+
+QUICK = ("data=['bundled']",)
+TOLERANCE = 0.03  # of a rate over hundreds of clips: other processors round other clips over the edge
+QUICK_TOLERANCE = 0.34  # over a handful of clips: one or two of them
+
+
+def evaluation_recipe(folder: Path, quick: Sequence[str]) -> click.Command:
+    """The click command of an evaluation recipe's folder; `quick` are the overrides of the rehearsal."""
+
+    @click.command(epilog=f"Example: python recipes/{folder.name}/run.py --out runs/{folder.name} --quick")
+    @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run; a run that was stopped goes on.")
+    @click.option("--quick", "is_quick", is_flag=True, help="A rehearsal on a few bundled synthetic clips; its numbers say nothing about real speech.")
+    @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of config.toml.")
+    @click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
+    @click.option("--threads", type=int, help="Threads of torch in each process.")
+    @click.option("--device", default="cpu", show_default=True)
+    @click.option("--check", is_flag=True, help="Compare with expected.json; exit status 1 where a number is farther away than its tolerance.")
+    @click.option("--record", is_flag=True, help="Write the numbers of this run into expected.json.")
+    def recipe(out, is_quick, overrides, workers, threads, device, check, record):
+        """Run the grid of config.toml; tables and a page to listen to are in the folder afterwards."""
+        from speechadv.cli import run
+
+        words = ["evaluate", str(folder / "config.toml"), "--out", str(out), "--workers", str(workers), "--device", device]
+        for override in (*((*QUICK, *quick) if is_quick else ()), *overrides):
+            words += ["--set", override]
+        status = run([*words, *(["--threads", str(threads)] if threads else [])])
+        if status:
+            raise SystemExit(status)
+        if record:
+            write_expected(out, folder, is_quick)
+        if check:
+            differences = compare(out, expected_part(folder, is_quick))
+            click.echo("\n".join(differences) or "as in expected.json")
+            raise SystemExit(bool(differences))
+
+    return recipe
+
+
+def numbers(out: Path) -> dict[str, Any]:
+    """The rates of a run by cell: {"model|defense|attack|threat|budget|seed": {"clean_accuracy", "robust_accuracy", "targeted_success"}}."""
+    cells = json.loads((out / "result.json").read_text(encoding="utf-8"))["cells"]
+    names = ("model", "defense", "attack", "threat", "budget", "seed")
+    return {"|".join(str(cell[name]) for name in names): {key: cell[key] for key in ("clean_accuracy", "robust_accuracy", "targeted_success")} for cell in cells}
+
+
+def expected_part(folder: Path, is_quick: bool) -> dict[str, Any]:
+    """What expected.json holds for the run, or for its rehearsal: command, seed, tolerance, numbers."""
+    path = folder / "expected.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    part = content.get("quick", {}) if is_quick else content
+    if "numbers" not in part:
+        raise SystemExit(f"{path}: holds no numbers of this run yet; --record writes them")
+    return part
+
+
+def write_expected(out: Path, folder: Path, is_quick: bool) -> None:
+    """Put the numbers of a run, or of its rehearsal, into expected.json."""
+    path = folder / "expected.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    command = f"python recipes/{folder.name}/run.py --out runs/{folder.name}" + " --quick" * is_quick
+    seeds = json.loads((out / "environment.json").read_text(encoding="utf-8"))["seeds"]
+    part = {"command": command, "seed": seeds[0], "tolerance": QUICK_TOLERANCE if is_quick else TOLERANCE, "numbers": numbers(out)}
+    content = content | {"quick": part} if is_quick else part | {key: content[key] for key in ("quick",) if key in content}
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def compare(out: Path, expected: dict[str, Any]) -> list[str]:
+    """A line for each expected number from which a run is farther away than the tolerance."""
+    found, lines = numbers(out), []
+    for cell, rates in expected["numbers"].items():
+        for name, value in rates.items():
+            got = found.get(cell, {}).get(name)
+            if (got is None) != (value is None) or value is not None and abs(got - value) > expected["tolerance"]:
+                lines.append(f"{cell}: {name}: expected {value} within {expected['tolerance']}, got {got}")
+    return lines

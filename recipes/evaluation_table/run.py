@@ -1,0 +1,9 @@
+"""The whole grid: see README.md beside this file."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from _evaluating import evaluation_recipe
+
+if __name__ == "__main__":
+    evaluation_recipe(Path(__file__).parent, quick=["models=['resnet']", "defenses=['none', 'mp3:32']", "budgets=['linf:0.002', 'snr:30']", "attacks=[{name='pgd', steps=5}, {name='noise'}]", "clips=4", "audio='all'"])()
