@@ -65,8 +65,7 @@ def settings(model: str, robust_model: str, seed: int):
     from ..evaluation.settings import EvaluationConfig
 
     robust = [{"model": robust_model, "defense": defense} for defense in DEFENSES if defense != "none"]
-    skip = [*robust, {"model": robust_model, "threat": "oblivious"}, {"model": model, "defense": "none", "threat": "adaptive"},
-            *({"model": model, "defense": defense, "threat": "transfer"} for defense in ())]
+    skip = [*robust, {"model": robust_model, "threat": "oblivious"}, {"model": model, "defense": "none", "threat": "adaptive"}]
     return EvaluationConfig(models=[model, robust_model], defenses=DEFENSES, task=WORDS, goal="targeted", attacks=[{"name": "pgd", "steps": STEPS}],
                             budgets=BUDGETS, threats=["oblivious", "transfer", "adaptive"], source=model, skip=skip, seeds=[seed], clips=CLIPS,
                             data=["bundled"])
@@ -130,13 +129,13 @@ def show(voice: Voice, result: dict[str, Any], out: Path, robust_model: str) -> 
     Console(highlight=False).print(table)
     voice.say("In brackets: 95 % Wilson intervals in percent; so few clips leave them wide.")
     voice.say(f"Listen: open {shown(out / 'index.html')} in a browser (the voices are synthetic).")
-    voice.say(f"Numbers: {shown(out / 'table.md')}, table.csv, result.json; sound: {shown(out / 'audio')}")
+    voice.say("Beside it: table.md, table.csv and result.json with the numbers, audio/ with the sound.")
 
 
 def behind(cell: dict[str, Any], robust_model: str) -> str:
     """What stands between the attack and the verdict."""
     if cell["model"] == robust_model:
-        return "adversarially trained network"
+        return "adversarially trained"
     return "nothing" if cell["defense"] == "none" else cell["defense"]
 
 

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from ..errors import ConfigError, InputError, shown
 from ..registry import closest
 from .saved import SAMPLE_RATE, SavedRun, has_sound, outcome, read_lines
-from .style import COLOURS, HATCHES, LEVELS, MARKERS, legend_below, new_figure, styled
+from .style import COLOURS, HATCHES, LEVELS, MARKERS, legend_below, new_figure, short, styled
 
+WORST = "worst-of"  # the attack of the cells that take the worst of several for each clip
 FLOOR_DB = 80  # of a spectrogram's colours, below its loudest point
 
 
@@ -85,7 +86,6 @@ def masking(folder: Path, row: int | None = None) -> Figure:
     lowest = float(torch.minimum(threshold[frame], speech[frame]).min())
     axis.set(xlabel="frequency (kHz)", ylabel="level (dB SPL, full scale = 96 dB)", xlim=(0, SAMPLE_RATE / 2000), ylim=(max(lowest, -40) - 5, None),
              title=f"{clip_title(chosen)}\nat {seconds:.2f} s, {excess[frame]:+.1f} dB against the threshold")
-    axis.title.set_fontsize(9)
     legend_below(figure, *axis.get_legend_handles_labels(), columns=3)
     return figure
 
@@ -93,17 +93,18 @@ def masking(folder: Path, row: int | None = None) -> Figure:
 def security(folder: Path, over: str | None = None) -> Figure:
     """How a rate moves with the size of the budget or with the bitrate, with its 95 % Wilson interval."""
     cells = SavedRun(folder).cells
-    values = {key: {value_of(cell, key) for cell in cells} - {None} for key in AXES}
-    over = over or max(AXES, key=lambda key: len(values[key]))
-    if over not in AXES:
+    if over is not None and over not in AXES:
         raise ConfigError(f"--over '{shown(over)}': expected one of {', '.join(AXES)}")
-    if len(values[over]) < 2:
-        raise InputError(f"'{shown(folder)}': a security curve over {over} needs a run with two or more values of it, this one has {len(values[over])}")
     rate, label = rate_of(cells)
+    drawable = [cell for cell in cells if cell.get(rate) is not None]
+    lines = {key: series(drawable, key) for key in ([over] if over else AXES)}
+    over = max(lines, key=lambda key: max(map(len, lines[key].values()), default=0))
+    if not lines[over]:
+        raise InputError(f"'{shown(folder)}': a security curve over {over} needs a run with two or more values of it and all else equal")
     figure = new_figure(6.5, 4)
     axis = figure.subplots()
-    for number, (name, members) in enumerate(series(cells, over).items()):
-        curve(axis, [m for m in members if m.get(rate) is not None], over, rate, number, name)
+    for number, (name, members) in enumerate(lines[over].items()):
+        curve(axis, members, over, rate, number, name)
     axis.set(xlabel=AXES[over][1], ylabel=label, ylim=(-0.02, 1.02))
     percent(axis)
     legend_below(figure, *axis.get_legend_handles_labels())
@@ -113,8 +114,6 @@ def security(folder: Path, over: str | None = None) -> Figure:
 def curve(axis, members: list[dict], over: str, rate: str, number: int, name: str) -> None:
     """One line with a band for its interval."""
     members = sorted(members, key=lambda cell: value_of(cell, over))
-    if not members:
-        return
     x = [value_of(cell, over) for cell in members]
     colour = COLOURS[number % len(COLOURS)]
     axis.plot(x, [cell[rate] for cell in members], color=colour, marker=MARKERS[number % len(MARKERS)], label=name,
@@ -123,14 +122,15 @@ def curve(axis, members: list[dict], over: str, rate: str, number: int, name: st
 
 
 def series(cells: list[dict], over: str) -> dict[str, list[dict]]:
-    """Cells that differ in the x axis alone, under a name made of the keys that differ between lines."""
+    """Two or more cells that differ in the x axis alone, under a name made of the keys that differ between lines."""
     keys = ("model", "defense", "attack", "threat", "budget", "seed")
     groups: dict[tuple, list[dict]] = {}
     for cell in cells:
         if value_of(cell, over) is not None:
             groups.setdefault(tuple(without(cell, key, over) for key in keys), []).append(cell)
+    groups = {group: members for group, members in groups.items() if len(members) > 1}
     varied = [i for i in range(len(keys)) if len({group[i] for group in groups}) > 1] or [0]
-    return {", ".join(f"seed {group[i]}" if keys[i] == "seed" else str(group[i]) for i in varied): members for group, members in groups.items()}
+    return {", ".join(f"seed {group[i]}" if keys[i] == "seed" else short(str(group[i])) for i in varied): members for group, members in groups.items()}
 
 
 def without(cell: dict, key: str, over: str) -> Any:
@@ -164,20 +164,23 @@ AXES = {
 
 def success(folder: Path) -> Figure:
     """How often each defended network was fooled, attacked obliviously and adaptively; a panel for each budget."""
-    cells = SavedRun(folder).cells
+    cells = one_attack(SavedRun(folder).cells)
     rate, label = rate_of(cells)
     budgets = list(dict.fromkeys(cell["budget"] for cell in cells))
     names = list(dict.fromkeys(defended_name(cell, cells) for cell in cells))
     threats = list(dict.fromkeys(cell["threat"] for cell in cells))
-    figure = new_figure(max(5.0, 1.1 + 0.75 * len(names) * len(budgets)), 3.6)
+    figure = new_figure(max(5.0, 1.1 + 0.75 * len(names) * len(budgets)), 4.2)
     axes = np.atleast_1d(figure.subplots(1, len(budgets), sharey=True))
     for axis, budget in zip(axes, budgets):
+        here = [cell for cell in cells if cell["budget"] == budget and cell.get(rate) is not None]
+        beside = {name: [t for t in threats if any(c["threat"] == t and defended_name(c, cells) == name for c in here)] for name in names}
+        width = 0.8 / max(1, *map(len, beside.values()))
         for number, threat in enumerate(threats):
-            chosen = [c for c in cells if c["budget"] == budget and c["threat"] == threat and c.get(rate) is not None]
-            bars(axis, chosen, [names.index(defended_name(c, cells)) for c in chosen], rate, number, len(threats), threat)
+            chosen = [cell for cell in here if cell["threat"] == threat]
+            groups = [(names.index(name), beside[name]) for name in (defended_name(cell, cells) for cell in chosen)]
+            bars(axis, chosen, [place + (group.index(threat) - (len(group) - 1) / 2) * width for place, group in groups], rate, number, width, threat)
         axis.set(title=budget, ylim=(0, 1.02))
-        axis.title.set_fontsize(9)
-        axis.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
+        axis.set_xticks(range(len(names)), [short(name) for name in names], rotation=35, ha="right", rotation_mode="anchor")
         axis.grid(False, axis="x")
         percent(axis)
     axes[0].set_ylabel(label)
@@ -186,13 +189,18 @@ def success(folder: Path) -> Figure:
     return figure
 
 
-def bars(axis, cells: list[dict], places: list[int], rate: str, number: int, count: int, name: str) -> None:
-    """The bars of one threat, with Wilson intervals; several seeds stand over each other as their mean would hide."""
-    width = 0.8 / count
-    x = [place + (number - (count - 1) / 2) * width for place in places]
-    heights = [cell[rate] for cell in cells]
+def one_attack(cells: list[dict]) -> list[dict]:
+    """The cells of the first seed, and of several attacks on the same thing the one that takes the worst of them."""
+    cells = [cell for cell in cells if cell["seed"] == cells[0]["seed"]]
+    place = lambda cell: tuple(cell[key] for key in ("model", "defense", "threat", "budget"))
+    worst = {place(cell) for cell in cells if cell["attack"] == WORST}
+    return [cell for cell in cells if cell["attack"] == WORST or place(cell) not in worst]
+
+
+def bars(axis, cells: list[dict], x: list[float], rate: str, number: int, width: float, name: str) -> None:
+    """The bars of one threat at their places, with Wilson intervals."""
     errors = [[max(0.0, c[rate] - c[f"{rate}_low"]) for c in cells], [max(0.0, c[f"{rate}_high"] - c[rate]) for c in cells]]
-    axis.bar(x, heights, width * 0.92, color=COLOURS[number], hatch=HATCHES[number % len(HATCHES)], edgecolor="white", label=name,
+    axis.bar(x, [cell[rate] for cell in cells], width * 0.92, color=COLOURS[number], hatch=HATCHES[number % len(HATCHES)], edgecolor="white", label=name,
              yerr=errors if cells else None, error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#333333"})
 
 

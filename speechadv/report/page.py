@@ -174,9 +174,12 @@ def flag_list(run: SavedRun) -> str:
     flags = run.result.get("flags", [])
     if not flags:
         return ""
-    items = "".join(f"<li><strong>{text(flag['flag'])}</strong> ({text(', '.join(str(value) for value in flag['cell'].values()))}): {text(flag['figure'])}; "
-                    f"see {text(flag['page'])}</li>" for flag in flags)
-    return f"<h3>Sanity flags</h3><ul>{items}</ul>"
+    parts = []
+    for name in dict.fromkeys(flag["flag"] for flag in flags):
+        those = [flag for flag in flags if flag["flag"] == name]
+        items = "".join(f"<li>{text(', '.join(str(value) for value in flag['cell'].values()))}: {text(flag['figure'])}</li>" for flag in those)
+        parts.append(f"<details><summary><strong>{text(name)}</strong> in {len(those)} cell{'s' if len(those) > 1 else ''}; see {text(those[0]['page'])}</summary><ul>{items}</ul></details>")
+    return f"<h3>Sanity flags</h3>{''.join(parts)}"
 
 
 def figure_section(run: SavedRun) -> str:

@@ -1,5 +1,6 @@
 """One look for all figures: colours that colour-blind people can tell apart, a marker and a dash beside every colour, no legend over data."""
 import io
+import warnings
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -17,6 +18,7 @@ FORMATS = (".png", ".svg", ".pdf")
 RC = {
     "figure.constrained_layout.use": True,
     "font.size": 9,
+    "axes.titlesize": 9,
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere, and with non-Latin letters
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -43,6 +45,11 @@ def styled():
     return rc_context(RC)
 
 
+def short(text: str, length: int = 24) -> str:
+    """A name that fits a label: the end of a long one, where names of files differ."""
+    return text if len(text) <= length else "…" + text[1 - length :]
+
+
 def legend_below(figure: Figure, handles, labels, columns: int = 2) -> None:
     """A legend under the axes, where it covers nothing."""
     if handles:
@@ -53,7 +60,8 @@ def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, SVG or PDF, all or nothing. Raises InputError for another suffix."""
     suffix = check_suffix(path)
     buffer = io.BytesIO()
-    with styled():
+    with styled(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a letter that the font lacks is a box; the page has the words
         figure.savefig(buffer, format=suffix[1:], metadata={".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[suffix])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, buffer.getvalue())

@@ -11,23 +11,22 @@ const word = (key, label, more = {}) => ({ key, label, value: (row) => row[key],
 const columns = [
   word("label", "word"),
   word("target", "target"),
-  word("model", "network", { wide: true }),
+  word("model", "network", { show: "wide" }),
   word("defense", "defense"),
-  word("attack", "attack", { wide: true }),
-  word("threat", "threat", { wide: true }),
+  word("attack", "attack", { show: "wide" }),
+  word("threat", "threat", { show: "wide" }),
   word("budget", "budget"),
-  word("seed", "seed", { number: true, wide: true }),
-  word("adversarial_prediction", "heard after", { wide: true }),
+  word("seed", "seed", { number: true, show: "wide" }),
+  word("adversarial_prediction", "heard after", { show: "widest" }),
   { key: "outcome", label: "outcome", value: (row) => row.outcome, text: (row) => sign[row.outcome] + row.outcome,
     mark: (row) => FOOLED.includes(row.outcome) ? "fooled" : row.outcome === "still right" ? "held" : "" },
   { key: "snr_db", label: "SNR (dB)", number: true, value: (row) => row.snr_db, text: (row) => fixed(row.snr_db, 1, "") },
-  { key: "linf", label: "L∞ (LSB)", number: true, wide: true, value: (row) => row.linf, text: (row) => fixed(row.linf === null ? null : row.linf * 32768, 0, "") },
-  word("clip", "clip", { wide: true }),
+  { key: "linf", label: "L∞ (LSB)", number: true, show: "widest", value: (row) => row.linf, text: (row) => fixed(row.linf === null ? null : row.linf * 32768, 0, "") },
+  word("clip", "clip", { show: "widest" }),
 ].filter((column) => column.key === "label" || !data.constant.includes(column.key));
 
 const player = new Player(showPlayer);
 let wanted = -1; // the row whose sound is asked for: a slower answer for an earlier one is dropped
-let peak = 1;
 
 function soundsOf(row) { return row.sound === null ? [] : data.sounds[row.sound]; }
 
@@ -49,7 +48,9 @@ async function pick(index, play) {
     const buffers = await loadSounds(row.sound);
     if (wanted !== index) return;
     const versions = soundsOf(row).map((version, i) => ({ ...version, buffer: buffers[i] }));
-    peak = Math.max(0.01, ...versions.map(({ buffer }) => buffer.getChannelData(0).reduce((most, x) => Math.max(most, Math.abs(x)), 0)));
+    const peaks = versions.map(({ buffer }) => buffer.getChannelData(0).reduce((most, x) => Math.max(most, Math.abs(x)), 0.01));
+    const loudest = Math.max(...peaks.filter((_, i) => versions[i].kind !== "perturbation")); // one scale, but for what is amplified
+    versions.forEach((version, i) => { version.peak = version.kind === "perturbation" ? peaks[i] : loudest; });
     player.load(versions);
     showVersions(row);
     if (play || on) player.play();
@@ -86,8 +87,8 @@ function siblings(row) {
 }
 
 function showHeard(row) {
-  const head = ["network", "behind", "threat", "before", "after", "outcome"].map((text) => make("th", { scope: "col" }, text));
-  const lines = siblings(row).map((other) => make("tr", {}, make("td", {}, other.model), make("td", {}, other.defense), make("td", {}, other.threat),
+  const head = ["network", "before", "after", "outcome"].map((text) => make("th", { scope: "col" }, text));
+  const lines = siblings(row).map((other) => make("tr", {}, make("td", {}, other.model + (other.defense === "none" ? "" : ` behind ${other.defense}`)),
     make("td", {}, other.clean_prediction), make("td", {}, other.adversarial_prediction),
     make("td", { class: FOOLED.includes(other.outcome) ? "fooled" : "held" }, sign[other.outcome] + other.outcome)));
   $("heard").replaceChildren(make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines));
@@ -116,7 +117,7 @@ function follow() {
 function showPosition() {
   const at = player.position();
   $("clock").textContent = player.versions.length ? `${at.toFixed(2)} of ${player.duration.toFixed(2)} s` : "";
-  drawWave($("wave"), player.versions[player.current], peak, at);
+  drawWave($("wave"), player.versions[player.current], at);
 }
 
 function fillFilters(grid) {
@@ -159,6 +160,7 @@ $("repeat").addEventListener("change", (event) => player.setRepeat(event.target.
 $("wave").addEventListener("click", (event) => player.seek(event.offsetX / event.target.clientWidth * player.duration));
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showPosition);
 window.addEventListener("resize", showPosition);
+if (window.matchMedia("(max-width: 45rem)").matches) $("more").open = false;
 const grid = new Grid(rows, columns, { table: $("grid"), body: $("grid").querySelector("tbody"), scroller: $("scroller"), count: $("count") }, pick);
 fillFilters(grid);
 grid.update();

@@ -130,14 +130,14 @@ function loadSounds(id) {
   return loading.get(id);
 }
 
-function drawWave(canvas, version, peak, position) {
+function drawWave(canvas, version, position) {
   const ratio = window.devicePixelRatio || 1;
-  const width = canvas.clientWidth * ratio, height = canvas.clientHeight * ratio;
+  const width = Math.round(canvas.clientWidth * ratio), height = Math.round(canvas.clientHeight * ratio);
   if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
   const pen = canvas.getContext("2d"), colours = getComputedStyle(document.documentElement);
   pen.clearRect(0, 0, width, height);
   if (!version) return;
-  const samples = version.buffer.getChannelData(0), middle = height / 2, scale = 0.95 * middle / (peak || 1);
+  const samples = version.buffer.getChannelData(0), middle = height / 2, scale = 0.95 * middle / version.peak;
   pen.fillStyle = colours.getPropertyValue("--accent");
   for (let x = 0; x < width; x++) {
     const from = Math.floor(x * samples.length / width), to = Math.max(from + 1, Math.floor((x + 1) * samples.length / width));

@@ -118,7 +118,7 @@ function compare(a, b, down) {
 }
 
 function classes(column, row) {
-  return [column.number && "number", column.wide && "wide", row && column.mark && column.mark(row)].filter(Boolean).join(" ");
+  return [column.number && "number", column.show, row && column.mark && column.mark(row)].filter(Boolean).join(" ");
 }
 
 function make(name, attributes = {}, ...children) {

@@ -1,0 +1,82 @@
+"""Figures from saved rows: each kind is drawn, says its units, and comes out the same twice."""
+import json
+
+import pytest
+
+from speechadv.errors import ConfigError, InputError
+from speechadv.report.figures import AXES, draw, series, value_of
+from speechadv.report.style import save
+
+
+def words(figure):
+    """All texts of a figure's axes, and its legends."""
+    return [text for axis in figure.axes for text in (axis.get_xlabel(), axis.get_ylabel(), axis.get_title())], [
+        text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+@pytest.mark.parametrize("kind,unit,suffix", [("spectrograms", "(dB re full scale)", ".png"), ("masking", "dB SPL", ".pdf"),
+                                              ("security", "fraction of full scale", ".svg"), ("success", "target word heard", ".svg")])
+def test_each_kind(saved_run, tmp_path, kind, unit, suffix, recwarn):
+    figure = draw(kind, saved_run)
+    assert any(unit in text for text in words(figure)[0])
+    first = save(figure, tmp_path / f"a{suffix}").read_bytes()
+    assert first == save(draw(kind, saved_run), tmp_path / f"b{suffix}").read_bytes() and len(first) > 2000
+    assert b"<script" not in first and not recwarn.list
+
+
+def test_security_curve_has_a_line_a_threat_with_its_interval(saved_run):
+    figure = draw("security", saved_run)
+    (axis,) = figure.axes
+    cells = json.loads((saved_run / "result.json").read_text())["cells"]
+    assert len(axis.lines) == 3 and len(axis.collections) == 3
+    undefended = [cell["targeted_success"] for cell in cells if cell["defense"] == "none"]
+    assert list(axis.lines[0].get_xdata()) == [0.001, 0.002] and list(axis.lines[0].get_ydata()) == undefended
+    assert sum(text.endswith("oblivious") for text in words(figure)[1]) == 1
+    assert [line.get_linestyle() for line in axis.lines].count("--") == 1
+
+
+@pytest.mark.parametrize("budget,defense,over,value", [
+    ("linf:0.002", "none", "eps", 0.002), ("masking+linf:0.005", "none", "eps", 0.005), ("snr:30", "none", "snr", 30), ("snr:30", "none", "eps", None),
+    ("masking", "none", "margin", 0), ("masking:-6:tonal", "none", "margin", -6), ("linf:0.1", "bandpass:300-3400+mp3:32", "bitrate", 32),
+    ("linf:0.1", "bandpass:300-3400", "bitrate", None)])
+def test_values_on_the_axes(budget, defense, over, value):
+    assert value_of({"budget": budget, "defense": defense}, over) == value
+
+
+def test_lines_are_named_by_what_differs():
+    cells = [{"model": model, "defense": f"mp3:{rate}", "attack": "pgd", "threat": "adaptive", "budget": "snr:30", "seed": 0} for model in "ab" for rate in (8, 16)]
+    assert {name: len(members) for name, members in series(cells, "bitrate").items()} == {"a": 2, "b": 2}
+
+
+def test_training_curves(tmp_path):
+    history = [{"epoch": e, "loss": 2 / e, "accuracy": 1 - 1 / (e + 1), "robust_accuracy": 0.5, "score": 0.5} for e in (1, 2, 3)]
+    (tmp_path / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
+    figure = draw("training", tmp_path)
+    assert words(figure)[1] == ["training loss", "validation accuracy", "validation robust accuracy"]
+    assert any("nats" in text for text in words(figure)[0])
+
+
+def test_errors_name_what_is_missing(saved_run, make_run, tmp_path):
+    for call, message in [
+        (lambda: draw("succes", saved_run), "did you mean 'success'"), (lambda: draw("security", saved_run, over="bitrate"), "two or more values of it"),
+        (lambda: draw("training", saved_run), "no history.jsonl"), (lambda: draw("masking", saved_run, row=19), "1 to 18"),
+        (lambda: draw("spectrograms", make_run(sound=False)), "no row of this run has sound"), (lambda: draw("success", tmp_path), "no rows.jsonl"),
+        (lambda: save(draw("success", saved_run), tmp_path / "a.gif"), "ends in .png")]:
+        with pytest.raises((ConfigError, InputError), match=message):
+            call()
+
+
+def test_the_command(run, saved_run, tmp_path):
+    status, out, err = run("plot", "success", saved_run, "--out", tmp_path / "s.png", "--json")
+    assert (status, err) == (0, "") and json.loads(out)["out"] == str(tmp_path / "s.png") and (tmp_path / "s.png").stat().st_size > 2000
+    for arguments in (["pie", saved_run], ["success", saved_run, "--row", 1], ["success", tmp_path], ["success", saved_run, "--out", tmp_path / "s.gif"]):
+        status, out, err = run("plot", *arguments)
+        assert status == 2 and len(err.strip().splitlines()) == 1 and not out
+
+
+def test_command_and_figures_agree():
+    from speechadv.cli import plot
+    from speechadv.report.figures import KINDS
+
+    assert set(plot.KINDS) == set(KINDS)
+    assert {choice for option in plot.command.params if option.name == "over" for choice in option.type.choices} == set(AXES)
