@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import tomli_w
 
 from .errors import ConfigError, shown
-from .registry import closest
+from .registry import closest, keywords, lookup
 
 T = TypeVar("T")
 
@@ -72,6 +72,16 @@ def from_dict(cls: type[T], content: dict[str, Any], where: str = "config") -> T
     if missing:
         raise ConfigError(f"{shown(where)}: key '{missing[0]}' is missing")
     return cls(**{key: _checked(hints[key], value, f"{where}: {key}") for key, value in content.items()})
+
+
+def keywords_of(kind: str, name: str, options: dict[str, Any], where: str) -> dict[str, Any]:
+    """The keywords for a registered attack, defense or model, held to the types that its constructor names. Raises ConfigError."""
+    factory, known = lookup(kind, name), keywords(kind, name)
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"{kind} '{name}' has no option '{shown(key)}'{closest(key, known)} (known: {', '.join(known) or 'none'})")
+    hints = typing.get_type_hints(factory.__init__ if isinstance(factory, type) else factory)
+    return {key: _checked(hints.get(key, Any), value, f"{where}: {key}") for key, value in options.items()}
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:

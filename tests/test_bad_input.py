@@ -29,7 +29,7 @@ def made(tmp_path_factory, tiny_weights, data_root):
     sound("8khz.wav", good[::2], 8000), sound("stereo.wav", np.stack([good, generator.normal(0, 0.01, 16000)], 1)), sound("24bit.wav", good, subtype="PCM_24")
     for name, value in (("nan.wav", np.nan), ("infinite.wav", np.inf), ("loud.wav", 1.5)):
         sound(name, np.concatenate([good[:8000], [value], good[8001:]]), subtype="FLOAT")
-    sound("integers.wav", good * 32768, subtype="FLOAT"), sound("minutes.wav", np.tile(good, 600))
+    sound("integers.wav", good * 32768, subtype="FLOAT"), sound("minutes.wav", np.tile((good * 32768).astype(np.int16), 600))
     (folder / "empty.wav").touch()
     (folder / "text.wav").write_text("Dear reader,\nthis is no sound.\n")
     (folder / "program.pt").write_bytes(b"PK\3\4")
@@ -92,10 +92,11 @@ def test_bad_input(command, wrong, message, status, after, made, run, tiny_weigh
         (made / out).rmdir()
 
 
-def test_control_characters_are_shown_escaped(made, run, monkeypatch):
+def test_control_characters_are_shown_escaped(made, run, tiny_weights, monkeypatch):
     monkeypatch.chdir(made)
+    attack = ("--budget", "snr:30", "--out", "OUT", "--model", tiny_weights)
     for name in ("bell\x07.wav", "two\nlines.wav", "\x1b[31mred.wav", "\udcff.wav"):
-        for command in (("classify", name), ("attack", name, "--target", "stop", "--budget", "snr:30", "--out", "OUT"), ("attack", "good.wav", "--target", name, "--budget", "snr:30", "--out", "OUT"),
+        for command in (("classify", name), ("attack", name, "--target", "stop", *attack), ("attack", "good.wav", "--target", name, *attack),
                         ("defend", name, "--defense", "mp3:32", "--out", "OUT"), ("train", name, "--out", "OUT"), ("data", "check", name), ("models", "describe", name),
                         ("attack", "good.wav", "--target", "stop", "--budget", name, "--out", "OUT"), (name,), ("report", name)):
             status, printed, err = run(*command)

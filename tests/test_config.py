@@ -94,6 +94,14 @@ def test_files_that_cannot_be_read(tmp_path):
         config.load(Example, tmp_path / "latin.toml")
 
 
+def test_keywords_are_held_to_their_types():
+    assert config.keywords_of("attack", "pgd", {"steps": 3, "step_size": 1, "full": True}, "here") == {"steps": 3, "step_size": 1.0, "full": True}
+    for options, message in (({"step": 3}, "did you mean 'steps'"), ({"steps": "3"}, "here: steps: expected a whole number"),
+                             ({"steps": True}, "whole number"), ({"loss": 1}, "loss: expected a text")):
+        with pytest.raises(ConfigError, match=message):
+            config.keywords_of("attack", "pgd", options, "here")
+
+
 def test_require():
     config.require(True, "key", "anything", 1)
     with pytest.raises(ConfigError, match="config: key: expected more, got 1"):

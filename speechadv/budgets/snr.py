@@ -10,6 +10,9 @@ from ..randomness import normal
 from ..registry import register
 from .base import LSB, Bound, Budget, to_grid
 
+TRIES = 4  # of `quantise`
+A_LITTLE_LESS = 0.9995  # 0.004 dB, so that rounding up again does not lead in circles
+
 
 @register("budget", "snr")
 class Snr(Budget):
@@ -66,13 +69,16 @@ class BoundSnr(Bound):
         return (self.radius[:, None] / norm.clamp(min=1e-12)).clamp(max=1)
 
     def quantise(self, perturbation: Tensor) -> Tensor:
-        """Rounded; where rounding leaves the ball, what was rounded up is cut off instead (rounding towards zero never leaves it)."""
+        """Rounded; where rounding leaves the ball, a slightly smaller one rounded, and at last rounded towards zero, which never leaves it."""
         allowed = self.project(perturbation)
-        rounded = self.inside(to_grid(allowed))
-        towards_zero = (allowed / LSB).trunc() * LSB
-        shrunk = to_grid(allowed * self._shrink(rounded))
-        shrunk = torch.where(self.satisfied(shrunk)[:, None], shrunk, towards_zero)
-        return torch.where(self.satisfied(rounded)[:, None], rounded, shrunk)
+        rounded, factor = self.inside(to_grid(allowed)), 1.0
+        for _ in range(TRIES):
+            outside = ~self.satisfied(rounded)[:, None]
+            if not outside.any():
+                return rounded
+            factor = factor * self._shrink(rounded) * A_LITTLE_LESS
+            rounded = torch.where(outside, to_grid(allowed * factor), rounded)
+        return torch.where(self.satisfied(rounded)[:, None], rounded, (allowed / LSB).trunc() * LSB)
 
     def random_start(self, generators: Sequence[torch.Generator]) -> Tensor:
         return self.project(self.steepest(normal(generators, self.clean.shape[1:], self.clean.device)) * self.size())

@@ -56,8 +56,7 @@ class Clip:
               help="snr:DB, linf:EPS (0.002, 66lsb or -54dbfs), masking[:MARGIN_DB]; given several times, all of them hold.")
 @click.option("--attack", "name", default="pgd", show_default=True, help="A name from speechadv.list_attacks().")
 @click.option("--steps", type=click.IntRange(1), help="Gradient steps; the attack's own number by default.")
-@click.option("--restarts", type=click.IntRange(1), help="Independent starts.")
-@click.option("--loss", help="cross_entropy or margin.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Another option of the attack, such as loss=margin or restarts=3.")
 @click.option("--full", is_flag=True, help="Spend the whole budget for the strongest example, instead of stopping once the target is heard.")
 @click.option("--defense", default="none", show_default=True, metavar="SPEC", help="Attack the network behind this defense, such as mp3:32.")
 @model_option
@@ -67,7 +66,7 @@ class Clip:
 @device_option
 @json_option
 @quiet_option
-def command(files, target, untargeted, budgets, name, steps, restarts, loss, full, defense, model, labels, sample_rate, trust_model_file, out, seed, device,
+def command(files, target, untargeted, budgets, name, steps, overrides, full, defense, model, labels, sample_rate, trust_model_file, out, seed, device,
             as_json, quiet):
     """Change sound files a little, so that a network hears another word.
 
@@ -81,7 +80,7 @@ def command(files, target, untargeted, budgets, name, steps, restarts, loss, ful
     if (target is None) != untargeted:
         raise ConfigError("expected either --target WORD or --untargeted")
     voice = Voice(as_json, quiet)
-    options = {key: value for key, value in (("steps", steps), ("restarts", restarts), ("loss", loss), ("full", full or None)) if value is not None}
+    options = attack_options(name, overrides, {"steps": steps, "full": full or None})
     network = {"labels": labels, "sample_rate": sample_rate, "trust": trust_model_file, "device": checked_device(device)}
     job = prepared(name, options, budgets, defense, model, network, target, seed)
     check_folder(out, job.identity(files))
@@ -93,6 +92,14 @@ def command(files, target, untargeted, budgets, name, steps, restarts, loss, ful
     voice.document([document(clip, row, out) for clip, row in zip(clips, rows)])
 
 
+def attack_options(name: str, overrides: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:
+    """The attack's keywords from `--set` and from options of their own (None where not given). Raises ConfigError: unknown, or of another type."""
+    from ..config import keywords_of, parse_override
+
+    options = dict(parse_override(word) for word in overrides) | {key: value for key, value in given.items() if value is not None}
+    return keywords_of("attack", name, options, f"--attack {shown(name)}")
+
+
 def prepared(name: str, options: dict, budgets: Sequence[str], defense: str, word: str, network: dict, target: str | None, seed: int) -> Job:
     """Attack, budget and defended network from their words; the network is loaded last. Raises SpeechAdvError."""
     from .. import load_model
@@ -101,13 +108,14 @@ def prepared(name: str, options: dict, budgets: Sequence[str], defense: str, wor
     from ..registry import closest, create
 
     attack = create("attack", name, **options)
-    parse_budget(budgets), parse_defense(defense)  # what is misspelt is told before the network is loaded
+    parse_budget(budgets)  # what is misspelt is told before the network is loaded
     model = load_model(word, **network)
     if target is not None and target not in model.labels:
         raise ConfigError(f"--target '{shown(target)}': the network does not know this word{closest(target, model.labels)} "
                           f"(known: {shown(', '.join(model.labels))})")
     chain, budget = parse_defense(defense, model.sample_rate), parse_budget(budgets, model.sample_rate)
-    return Job(name, options, attack, budget, defense_name(chain), word, Defended(model, *chain).eval(), target, seed, network["device"])
+    defended = Defended(model, *chain).to(network["device"]).eval()
+    return Job(name, options, attack, budget, defense_name(chain), word, defended, target, seed, network["device"])
 
 
 def read_clips(files: Sequence[Path], job: Job, voice: Voice) -> list[Clip]:

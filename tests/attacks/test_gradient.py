@@ -65,7 +65,7 @@ def test_on_a_linear_model_pgd_finds_the_optimum(clips, options):
                        ("snr:30", clips.norm(dim=1) * 10 ** (-30 / 20) * model.weights.norm())):
         result = PGD(steps=20, **options)(model, clips, goal, parse_budget(spec), generators=generators(4))
         assert not result.reached.any()
-        assert (gained(model, clips, result) > 0.985 * best).all(), (spec, gained(model, clips, result) / best)
+        assert (gained(model, clips, result) > 0.975 * best).all(), (spec, gained(model, clips, result) / best)
         assert (gained(model, clips, result) <= best * (1 + 1e-5)).all()
 
 

@@ -94,11 +94,12 @@ def test_the_budget_holds_on_the_saved_file(name, targeted, spec, model, clips, 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_that_comes_in_is_changed(name, clips):
-    model = Small().train()
-    model.head.bias.requires_grad_(False)
+    model = Small().eval()
+    goal = goal_for(model, clips, True)
+    model.train().head.bias.requires_grad_(False)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     waveforms, state = clips.clone(), torch.random.get_rng_state()
-    attack(name, model, waveforms)
+    made(name)(model, waveforms, goal, parse_budget("linf:0.002"), generators=clip_generators(0, "cell", "abcde"))
     assert torch.equal(waveforms, clips) and torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
     assert model.training and all(module.training for module in model.modules())
@@ -177,7 +178,7 @@ def test_an_empty_batch(name, model):
     (lambda w: (w * 32768).short(), "floats"),
     (lambda w: w * float("nan"), "finite"),
     (lambda w: w * 32768, "16-bit integers are divided by 32768"),
-    (lambda w: w + 1e-6, "16-bit grid"),
+    (lambda w: 0.5 * w + 1e-6, "16-bit grid"),
 ])
 def test_wrong_waveforms_are_refused(change, message, model, clips):
     with pytest.raises(InputError, match=message):
