@@ -1,0 +1,105 @@
+"""The one loop of the minimum-norm attacks: not the strongest perturbation that is allowed but the smallest that works. Rules are parts of it."""
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from ..budgets.base import Bound
+from .base import Attack, Problem
+from .gradient import Best, confirmed
+
+TINY = 1e-30
+
+
+class Shrinking(ABC):
+    """How a search for the smallest perturbation moves. Holds the state of its clips and forgets those that leave."""
+
+    state: tuple[str, ...] = ()  # names of the tensors that hold a row a clip
+
+    @abstractmethod
+    def cost(self, candidate: Tensor) -> Tensor:
+        """(batch,): what is to be small."""
+
+    @abstractmethod
+    def advance(self, bound: Bound, iterate: Tensor, gradient: Tensor, margin: Tensor, reached: Tensor) -> Tensor:
+        """The next iterate (batch, time), from the gradient of the loss, the goal's margin (batch,) and whether the goal is reached here."""
+
+    def select(self, index: Tensor) -> None:
+        """Keep the state of these clips."""
+        for name in self.state:
+            setattr(self, name, getattr(self, name)[index])
+
+
+def shrink(problem: Problem, start: Tensor, *, steps: int, rule: Shrinking, loss: str, quietest: bool, best: Best) -> None:
+    """Search from `start` and put the cheapest success into `best`, or the highest margin where there is none.
+
+    As in `ascend`, the network hears each iterate on the 16-bit grid inside the budget, and only what succeeds there counts.
+
+    Args:
+        problem: clips, goal and budget.
+        start: (batch, time) perturbation.
+        steps: gradient steps; the last iterate is looked at as well.
+        rule: how to get from one iterate to the next, and what is to be small.
+        loss: whose gradient the rule follows.
+        quietest: search to the end; False lets a clip leave once any allowed perturbation works.
+        best: updated in place; its rows are the problem's clips.
+    """
+    rows, iterate = torch.arange(len(problem), device=start.device), start
+    for step in range(steps + 1):
+        candidate = problem.bound.rough(iterate)
+        logits, _, gradient = problem.gradient(candidate, loss) if step < steps else (problem.logits(candidate), None, None)
+        margin = problem.goal.loss(logits, "margin")
+        candidate, reached = confirmed(problem, candidate, problem.goal.reached(logits))
+        best.offer(rows, candidate, torch.where(reached, -rule.cost(candidate), margin), reached)
+        if not quietest and reached.any():
+            stay = ~reached
+            problem.report(int(reached.sum()))
+            rows, iterate, margin, problem = rows[stay], iterate[stay], margin[stay], problem.select(stay)
+            gradient, reached = None if gradient is None else gradient[stay], reached[stay]
+            rule.select(stay)
+            if not len(problem):
+                return
+        if gradient is not None:
+            iterate = rule.advance(problem.bound, iterate, gradient, margin, reached)
+
+
+class MinimumNorm(Attack):
+    """An attack that looks for the smallest perturbation that works. What it returns lies inside the budget, as far inside as it could find."""
+
+    steps: int
+    restarts = 1
+    quietest = True
+
+    @abstractmethod
+    def once(self, problem: Problem, restart: int, best: Best) -> None:
+        """One search, into `best`, whose rows are the problem's clips."""
+
+    def run(self, problem: Problem) -> Tensor:
+        best = Best(problem)
+        for restart in range(self.restarts):
+            rows = (torch.ones_like(best.reached) if self.quietest else ~best.reached).nonzero().squeeze(1)
+            if not len(rows):
+                break
+            part = problem.select(rows)
+            mine = Best(part)
+            self.once(part, restart, mine)
+            best.offer(rows, mine.perturbation, mine.loss, mine.reached)
+        return best.perturbation
+
+
+def whole_step(bound: Bound, gradient: Tensor) -> Tensor:
+    """(batch, time): the step across the whole budget along the gradient."""
+    return bound.size() * bound.steepest(gradient)
+
+
+def ball(bound: Bound, perturbation: Tensor, share: Tensor) -> Tensor:
+    """The nearest perturbation (batch, time) in the budget scaled by `share` (batch, 1), which may be above 1."""
+    return bound.inside(share * bound.project(perturbation / share))
+
+
+def first_guess(problem: Problem) -> Tensor:
+    """(batch, 1): L2 distance to the boundary if the margin were linear, kept between a thousandth of the budget and the whole of it. One pass."""
+    _, margin, gradient = problem.gradient(torch.zeros_like(problem.clean), "margin")
+    widest = whole_step(problem.bound, gradient).norm(dim=1).clamp(min=TINY)
+    guess = -margin / gradient.norm(dim=1).clamp(min=TINY)
+    return torch.minimum(torch.maximum(guess, 1e-3 * widest), widest)[:, None]
