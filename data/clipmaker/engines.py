@@ -76,10 +76,10 @@ class Kokoro:
 
 
 class Flite:
-    """CMU Flite with its statistical voices; the diphone voice kal is Festival's kal_diphone again."""
+    """CMU Flite: three statistical voices, and kal16, which is made of the same recordings as Festival's kal_diphone."""
 
     name = "flite"
-    voices = ("awb", "rms", "slt")
+    voices = ("awb", "rms", "slt", "kal16")
     share = 3
     takes = 3
 
@@ -87,7 +87,7 @@ class Flite:
         return _first_match(r"flite-\S+", _run(["flite", "--version"]))
 
     def settings(self, voice: str) -> list[dict[str, float]]:
-        return [{"rate": rate} for rate in (1.0, 0.88, 0.78)]
+        return [{"rate": rate} for rate in (1.0, 0.88, 0.78, 1.15)]
 
     def say(self, word: str, voice: str, rate: float) -> tuple[np.ndarray, int]:
         with tempfile.TemporaryDirectory() as folder:

@@ -34,6 +34,13 @@ def placed(word: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return pcm16(clip)
 
 
+def disturbed(clip: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """int16 (16000,): the clip moved by up to 0.1 s, at half its level or more, with white noise 25 dB or more below it."""
+    noise = random.uniform(0, 1) * dbfs(-25) * np.sqrt(np.square(clip / 32768).mean()) * random.standard_normal(LENGTH)
+    moved = np.roll(clip / 32768, random.integers(-LENGTH // 10, LENGTH // 10))
+    return pcm16(random.uniform(0.5, 1) * (moved + noise))
+
+
 def coloured(random: np.random.Generator, exponent: float, low: float = 40.0, high: float = 8000.0) -> np.ndarray:
     """Gaussian noise (16000,) of rms 1 whose power falls as frequency ** exponent between `low` and `high` Hz and is zero outside."""
     frequency = np.fft.rfftfreq(LENGTH, 1 / SAMPLE_RATE)

@@ -31,6 +31,8 @@ def test_each_spoken_clip_was_understood_by_the_recogniser_and_no_noise_was():
         assert clip.text == ("" if clip.label == "_silence_" else clip.name.split("/")[0])
         assert clip.label in (clip.text, "_unknown_", "_silence_")
         assert clip.text not in LABELS or clip.text == clip.label
+    for entry in samples.manifest()["clips"]:
+        assert entry["engine"] == "noise" or entry["heard_disturbed"].count(entry["text"]) >= 2, entry["name"]
 
 
 def test_files_are_16_khz_mono_16_bit_flac_of_at_most_a_second_and_2_mb_in_all():
