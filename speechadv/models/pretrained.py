@@ -11,6 +11,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import nn
 
 from ..audio import write_bytes
@@ -72,7 +73,8 @@ def build(card: dict[str, Any], where: Path) -> nn.Module:
     """The untrained network that a card describes. Raises ConfigError or DataError."""
     keywords = {"sample_rate": card["sample_rate"], **card["configuration"]}
     try:
-        return create("model", card["architecture"], card["labels"], **keywords)
+        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn and thrown away: not from the caller's random numbers
+            return create("model", card["architecture"], card["labels"], **keywords)
     except SpeechAdvError as problem:
         raise type(problem)(f"'{shown(where)}': {problem}") from None
     except (TypeError, ValueError, RuntimeError, MemoryError, ZeroDivisionError) as problem:

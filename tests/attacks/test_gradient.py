@@ -88,7 +88,8 @@ def test_fgsm_is_the_sign_of_the_gradient(tiny, heard):
     waveforms = heard.waveforms.clone().requires_grad_()
     torch.nn.functional.cross_entropy(tiny(waveforms), heard.classes, reduction="sum").backward()
     result = FGSM()(tiny, heard.waveforms, Misclassify(heard.classes), parse_budget("linf:20lsb"), generators=generators(15))
-    moved = (~result.already).nonzero().squeeze(1)
+    moved = (result.adversarial != heard.waveforms).any(1)  # where the step led downhill the clip stays as it was
+    assert moved.float().mean() > 0.6
     expected = (20 * LSB * waveforms.grad.sign() + heard.waveforms).clamp(-1, 1 - LSB) - heard.waveforms
     agreeing = (result.adversarial - heard.waveforms == expected)[moved].float().mean()
     assert agreeing > 0.99  # the folded copy rounds otherwise where the gradient is nearly zero
@@ -97,7 +98,7 @@ def test_fgsm_is_the_sign_of_the_gradient(tiny, heard):
 def test_attacks_break_the_small_network_and_stronger_ones_break_more(tiny, heard):
     right = padded_call(tiny, heard.waveforms).argmax(1) == heard.classes
     assert right.float().mean() > 0.7
-    goal, budget = Misclassify(heard.classes), parse_budget("snr:30")
+    goal, budget = Misclassify(heard.classes), parse_budget("snr:20")
     noise, pgd = (attack(tiny, heard.waveforms, goal, budget, generators=generators(15)).reached[right].float().mean()
                   for attack in (Noise(), PGD(steps=20)))
     assert pgd > 0.9 > noise + 0.2

@@ -108,7 +108,7 @@ def test_soft_labels_and_weights_to_start_from(small, tmp_path, tiny_weights, mo
 
 @pytest.mark.parametrize("changes, kind, message", [
     ({"data": ["no/such/folder"]}, DataError, "no/such/folder"),
-    ({"task": "v2-13"}, ConfigError, "did you mean 'v2-12'"),
+    ({"task": "sc9"}, ConfigError, "did you mean 'sc09'"),
     ({"model": "resnt"}, ConfigError, "did you mean 'resnet'"),
     ({"model_options": {"width": [8]}}, ConfigError, "did you mean 'widths'"),
     ({"model_options": SMALL | {"widths": ["x", "y"]}}, ConfigError, "model_options"),
