@@ -10,7 +10,7 @@ WORDS = ["yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"]
 CLIPS = 6
 STEPS = 40
 BUDGETS = ["linf:0.002", "snr:30", "masking+linf:0.005"]
-DEFENSES = ["none", "mp3:32", "bandpass:300-3400"]
+DEFENSES = ["none", "mp3:32", "bandpass:100-4000"]
 MARKER = "demo.txt"
 MADE = ("config.toml", "environment.json", "rows.jsonl", "timing.jsonl", "probes.json", "table.csv", "table.md", "table.tex", "result.json", "index.html",
         "audio", "figures", "page", MARKER)  # what a demo leaves; nothing else is ever removed
@@ -114,11 +114,11 @@ def show(voice: Voice, result: dict[str, Any], out: Path, robust_model: str) -> 
     from ..errors import shown
 
     table = Table(box=box.SIMPLE_HEAD, title="How often the target word was heard", title_justify="left", pad_edge=False)
-    for head, justify in (("behind", "left"), ("right before", "right"), ("sent as is", "right"), ("attacked knowing it", "right")):
+    for head, justify in (("behind", "left"), ("right before", "right"), ("sent as is", "right"), ("attack adapted", "right")):
         table.add_column(head, justify=justify, no_wrap=True)
     for budget in dict.fromkeys(cell["budget"] for cell in result["cells"]):
         cells = [cell for cell in result["cells"] if cell["budget"] == budget]
-        table.add_row(f"[bold]{budget}[/]", "", "", f"[dim]median SNR {cells[0]['snr_db_median']:.1f} dB[/]")
+        table.add_row(f"[bold]{budget}[/]", "", "", f"[dim]SNR {cells[0]['snr_db_median']:.1f} dB[/]")
         for name in dict.fromkeys(behind(cell, robust_model) for cell in cells):
             those = {cell["threat"] in ("oblivious", "transfer"): cell for cell in cells if behind(cell, robust_model) == name}
             first = next(iter(those.values()))
@@ -127,6 +127,7 @@ def show(voice: Voice, result: dict[str, Any], out: Path, robust_model: str) -> 
     if voice.as_json:
         return
     Console(highlight=False).print(table)
+    voice.say("Sent as is: crafted on the network alone. Adapted: crafted on the whole, defense included. SNR: median of what was sent as is.")
     voice.say("In brackets: 95 % Wilson intervals in percent; so few clips leave them wide.")
     voice.say(f"Listen: open {shown(out / 'index.html')} in a browser (the voices are synthetic).")
     voice.say("Beside it: table.md, table.csv and result.json with the numbers, audio/ with the sound.")

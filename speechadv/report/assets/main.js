@@ -160,7 +160,7 @@ $("repeat").addEventListener("change", (event) => player.setRepeat(event.target.
 $("wave").addEventListener("click", (event) => player.seek(event.offsetX / event.target.clientWidth * player.duration));
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showPosition);
 window.addEventListener("resize", showPosition);
-if (window.matchMedia("(max-width: 45rem)").matches) $("more").open = false;
+if (window.matchMedia("(max-width: 45rem)").matches) $("more").open = $("filtering").open = false;
 const grid = new Grid(rows, columns, { table: $("grid"), body: $("grid").querySelector("tbody"), scroller: $("scroller"), count: $("count") }, pick);
 fillFilters(grid);
 grid.update();
