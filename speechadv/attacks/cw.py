@@ -9,7 +9,7 @@ from ..errors import ConfigError
 from ..registry import register
 from .base import Problem
 from .gradient import Best
-from .minimum import TINY, MinimumNorm, Shrinking, first_guess, shrink
+from .minimum import Crossing, MinimumNorm, Shrinking, cross, shrink
 
 FIRST_WEIGHT, FASTER = 4.0, 4.0  # the weight that is tried first; by how much it grows until it succeeds
 
@@ -18,13 +18,13 @@ FIRST_WEIGHT, FASTER = 4.0, 4.0  # the weight that is tried first; by how much i
 class CW(MinimumNorm):
     """The perturbation of the highest SNR that works (Carlini & Wagner 2017, arXiv:1608.04644, section V and VI), inside whatever budget is given.
 
-    Minimises ||perturbation||^2 + weight * max(-margin, -confidence) with Adam. Both terms are in units of the first guess, the distance at which a
-    linear margin would change its sign, so that the weight and the step size mean the same for every clip and network.
+    Minimises ||perturbation||^2 + weight * max(-margin, -confidence) with Adam. Both terms are in units of a first walk over
+    the boundary, so that the weight and the step size mean the same for every clip and network.
 
     Args:
         steps: Adam's steps for each weight.
         searches: weights that are tried, each clip by bisection.
-        step_size: of Adam, relative to the first guess spread evenly over the clip; falls to a hundredth along a cosine.
+        step_size: of Adam, relative to the first crossing spread evenly over the clip; falls to a hundredth along a cosine.
         confidence: margin to reach, as a share of the margin by which the clean clip misses the goal.
 
     Raises:
@@ -38,13 +38,14 @@ class CW(MinimumNorm):
         self.steps, self.searches, self.step_size, self.confidence = steps, searches, step_size, confidence
 
     def once(self, problem: Problem, restart: int, best: Best) -> None:
-        scale = first_guess(problem)
+        start = cross(problem)
+        scale = start.radius
         low, weight = torch.zeros_like(scale), torch.full_like(scale, FIRST_WEIGHT)
         high = torch.full_like(scale, torch.inf)
         rows = torch.arange(len(problem), device=scale.device)
         for _ in range(self.searches):
             mine = Best(problem)
-            rule = Objective(self.steps, self.step_size, self.confidence, scale, weight)
+            rule = Objective(self.steps, self.step_size, self.confidence, start, weight)
             shrink(problem, torch.zeros_like(problem.clean), steps=self.steps, rule=rule, loss="margin", quietest=True, best=mine)
             best.offer(rows, mine.perturbation, mine.loss, mine.reached)
             found = mine.reached[:, None]
@@ -53,21 +54,20 @@ class CW(MinimumNorm):
 
 
 class Objective(Shrinking):
-    """Adam on ||u||^2 + weight * max(-margin / first margin, -confidence), u the perturbation in units of `scale` (batch, 1)."""
+    """Adam on ||u||^2 + weight * max(-margin / missing, -confidence): u is the perturbation in units of the length of the first crossing, and `missing`
+    the margin that the clean clip lacks."""
 
     state = ("scale", "weight", "mean", "square", "missing")
 
-    def __init__(self, steps: int, step_size: float, confidence: float, scale: Tensor, weight: Tensor):
+    def __init__(self, steps: int, step_size: float, confidence: float, start: Crossing, weight: Tensor):
         self.steps, self.step_size, self.confidence, self.count = steps, step_size, confidence, 0
-        self.scale, self.weight = scale, weight
-        self.mean, self.square, self.missing = torch.zeros_like(scale), torch.zeros_like(scale), torch.zeros_like(scale)
+        self.scale, self.missing, self.weight = start.radius, start.missing, weight
+        self.mean, self.square = torch.zeros_like(start.radius), torch.zeros_like(start.radius)
 
     def cost(self, candidate: Tensor) -> Tensor:
         return candidate.norm(dim=1)
 
     def advance(self, bound: Bound, iterate: Tensor, gradient: Tensor, margin: Tensor, reached: Tensor) -> Tensor:
-        if not self.count:
-            self.missing = -margin[:, None].clamp(max=-TINY)
         pulls = margin[:, None] < self.confidence * self.missing
         slope = 2 * iterate / self.scale - self.weight * pulls * gradient * self.scale / self.missing
         decay = 0.01 + 0.99 * (1 + math.cos(math.pi * self.count / self.steps)) / 2

@@ -10,7 +10,7 @@ from ..goals import check_loss
 from ..registry import register
 from .base import Problem
 from .gradient import Best, unit
-from .minimum import TINY, MinimumNorm, Shrinking, first_guess, shrink, whole_step
+from .minimum import TINY, MinimumNorm, Shrinking, cross, shrink, whole_step
 
 
 @register("attack", "ddn")
@@ -36,8 +36,9 @@ class DDN(MinimumNorm):
         self.steps, self.rate, self.loss = steps, rate, check_loss(loss)
 
     def once(self, problem: Problem, restart: int, best: Best) -> None:
-        rule = Sphere(self.steps, self.rate, first_guess(problem))
-        shrink(problem, torch.zeros_like(problem.clean), steps=self.steps, rule=rule, loss=self.loss, quietest=True, best=best)
+        start = cross(problem)
+        rule = Sphere(self.steps, self.rate, start.radius)
+        shrink(problem, start.perturbation, steps=self.steps, rule=rule, loss=self.loss, quietest=True, best=best)
 
 
 class Sphere(Shrinking):
@@ -52,9 +53,8 @@ class Sphere(Shrinking):
         return candidate.norm(dim=1)
 
     def advance(self, bound: Bound, iterate: Tensor, gradient: Tensor, margin: Tensor, reached: Tensor) -> Tensor:
-        if self.count:  # the clean clip says nothing about the first guess
-            widest = whole_step(bound, gradient).norm(dim=1, keepdim=True).clamp(min=TINY)
-            self.radius = torch.minimum(self.radius * torch.where(reached[:, None], 1 - self.rate, 1 + self.rate), widest)
+        widest = whole_step(bound, gradient).norm(dim=1, keepdim=True).clamp(min=TINY)
+        self.radius = torch.minimum(self.radius * torch.where(reached[:, None], 1 - self.rate, 1 + self.rate), widest)
         step_size = 0.01 + 0.99 * (1 + math.cos(math.pi * self.count / self.steps)) / 2  # the paper's, of the norm
         self.count += 1
         moved = iterate + step_size * self.radius * unit(gradient)

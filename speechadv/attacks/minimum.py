@@ -1,14 +1,16 @@
 """The one loop of the minimum-norm attacks: not the strongest perturbation that is allowed but the smallest that works. Rules are parts of it."""
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..budgets.base import Bound
 from .base import Attack, Problem
-from .gradient import Best, confirmed
+from .gradient import Best, confirmed, unit
 
 TINY = 1e-30
+CROSSING, OVERSHOOT = 6, 1.1  # passes of the first walk; how far beyond the boundary each step aims
 
 
 class Shrinking(ABC):
@@ -97,9 +99,23 @@ def ball(bound: Bound, perturbation: Tensor, share: Tensor) -> Tensor:
     return bound.inside(share * bound.project(perturbation / share))
 
 
-def first_guess(problem: Problem) -> Tensor:
-    """(batch, 1): L2 distance to the boundary if the margin were linear, kept between a thousandth of the budget and the whole of it. One pass."""
-    _, margin, gradient = problem.gradient(torch.zeros_like(problem.clean), "margin")
-    widest = whole_step(problem.bound, gradient).norm(dim=1).clamp(min=TINY)
-    guess = -margin / gradient.norm(dim=1).clamp(min=TINY)
-    return torch.minimum(torch.maximum(guess, 1e-3 * widest), widest)[:, None]
+class Crossing(NamedTuple):
+    """Where a first walk over the boundary ended, with what gives the search its units."""
+
+    perturbation: Tensor  # (batch, time)
+    radius: Tensor  # (batch, 1), its L2 norm, at least a thousandth of the budget's
+    missing: Tensor  # (batch, 1), the margin by which the clean clip misses the goal
+
+
+def cross(problem: Problem) -> Crossing:
+    """To the boundary as if the margin were linear, a little beyond, and again until it is crossed (Moosavi-Dezfooli et al. 2016, arXiv:1511.04599,
+    algorithm 1, for the margin). Costs CROSSING passes."""
+    iterate, missing = torch.zeros_like(problem.clean), None
+    for _ in range(CROSSING):
+        _, margin, gradient = problem.gradient(problem.bound.rough(iterate), "margin")
+        missing = -margin if missing is None else missing
+        widest = whole_step(problem.bound, gradient).norm(dim=1)
+        way = torch.minimum(OVERSHOOT * (-margin).clamp(min=0) / gradient.norm(dim=1).clamp(min=TINY), widest)
+        iterate = problem.bound.project(iterate + way[:, None] * unit(gradient))
+    radius = torch.maximum(iterate.norm(dim=1), 1e-3 * widest).clamp(min=TINY)
+    return Crossing(iterate, radius[:, None], missing[:, None].clamp(min=TINY))
