@@ -88,7 +88,7 @@ def opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
             raise InputError(f"{named}: expected a sound file, got {'a folder' if stat.S_ISDIR(status.st_mode) else 'a special file'}")
         if status.st_size == 0:
             raise InputError(f"{named}: expected a sound file (wav, flac, ogg), the file is empty")
-        file = soundfile.SoundFile(os.fspath(path))
+        file = soundfile.SoundFile(os.fsencode(path))  # bytes: a name may be no UTF-8
     except FileNotFoundError:
         raise InputError(f"{named}: no such file") from None
     except (OSError, ValueError) as problem:

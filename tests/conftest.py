@@ -96,7 +96,8 @@ def write_clip(speak):
 
     def write(path, word="yes", seed=0, rate=RATE, **options):
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, speak(word, seed), rate, format="WAV", **({"subtype": "PCM_16"} | options))
+        with open(path, "wb") as file:  # soundfile itself cannot write to names that are no UTF-8
+            soundfile.write(file, speak(word, seed), rate, format="WAV", **({"subtype": "PCM_16"} | options))
         return path
 
     return write

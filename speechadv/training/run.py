@@ -46,12 +46,12 @@ def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: st
     model = new_model(config, task.labels).to(device)
     material = gather(config, task, model.sample_rate)
     train_set, validation = material.train, material.validation
-    say(f"{config.name}: {count_parameters(model):,} parameters, {len(train_set.clips):,} training and {len(validation.clips):,} validation clips")
     views = Views(train_set.clips, material.noises, train_set.silence, config.augmentation, config.seed, model.sample_rate)
     teachers = new_teachers(config, train_set.labels, model.sample_rate, device)
     adversary = config.adversary.budget if config.adversary else None
     validator = Validator(validation, adversary, config.validation_clips, seed=config.seed)
     claim(out, config)  # all that can be wrong has been looked at
+    say(f"{config.name}: {count_parameters(model):,} parameters, {len(train_set.clips):,} training and {len(validation.clips):,} validation clips")
     targets = make_targets(config, teachers, train_set, views, device, progress)
     started = time.monotonic()
     trainer = Trainer(config, model, views, targets, train_set, validator, out, progress, say)
