@@ -1,4 +1,5 @@
 """speechadv demo"""
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ from .common import Voice, device_option, json_option, model_option, quiet_optio
 
 WORDS = ["yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"]
 CLIPS = 6
-STEPS = 40
-BUDGETS = ["linf:0.002", "snr:30", "masking+linf:0.005"]
+STEPS = 30
+BUDGETS = ["linf:0.002", "snr:30", "masking"]
 DEFENSES = ["none", "mp3:32", "bandpass:100-4000"]
 MARKER = "demo.txt"
 MADE = ("config.toml", "environment.json", "rows.jsonl", "timing.jsonl", "probes.json", "table.csv", "table.md", "table.tex", "result.json", "index.html",
@@ -44,6 +45,7 @@ def command(out, model, robust_model, seed, device, as_json, quiet):
     """
     from .common import check_writable, checked_device
 
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads: threads that wait by spinning slow a busy machine down twentyfold
     voice = Voice(as_json, quiet)
     check_writable(out)
     checked_device(device)
@@ -127,10 +129,11 @@ def show(voice: Voice, result: dict[str, Any], out: Path, robust_model: str) -> 
     if voice.as_json:
         return
     Console(highlight=False).print(table)
-    voice.say("Sent as is: crafted on the network alone. Adapted: crafted on the whole, defense included. SNR: median of what was sent as is.")
-    voice.say("In brackets: 95 % Wilson intervals in percent; so few clips leave them wide.")
+    voice.say("Sent as is: crafted on the network alone; SNR is its median. Attack adapted:")
+    voice.say("crafted on the whole, defense included. In brackets: 95 % Wilson intervals in")
+    voice.say("percent; so few clips leave them wide.")
     voice.say(f"Listen: open {shown(out / 'index.html')} in a browser (the voices are synthetic).")
-    voice.say("Beside it: table.md, table.csv and result.json with the numbers, audio/ with the sound.")
+    voice.say("Beside it: table.md, table.csv and result.json with the numbers; audio/.")
 
 
 def behind(cell: dict[str, Any], robust_model: str) -> str:
