@@ -2,13 +2,14 @@
 VENV ?= .venv
 PYTHON ?= python3
 OUT ?= runs/demo
+EXTRAS ?= test
 
 .PHONY: demo test clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/speechadv demo --out $(OUT)
 
-test: $(VENV)/.test
+test: $(VENV)/.$(EXTRAS)
 	$(VENV)/bin/python -m pytest
 
 $(VENV)/bin/python:
@@ -19,8 +20,8 @@ $(VENV)/.demo: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet -e .
 	touch $@
 
-$(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet -e '.[test]'
+$(VENV)/.$(EXTRAS): setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet -e '.[$(EXTRAS)]'
 	touch $@
 
 clean:
