@@ -15,14 +15,15 @@ def training_recipe(folder: Path) -> click.Command:
     @click.command(epilog=f"Example: python recipes/{folder.name}/run.py --out runs/{folder.name} --quick")
     @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
     @click.option("--quick", is_flag=True, help="A rehearsal of two epochs on the bundled synthetic clips; the weights are of no use.")
+    @click.option("--config", "file", default="config.toml", show_default=True, help="The stage: a config in the recipe's folder.")
     @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of config.toml.")
     @click.option("--threads", type=int, help="Threads of torch.")
     @click.option("--device", default="cpu", show_default=True)
-    def recipe(out, quick, overrides, threads, device):
+    def recipe(out, quick, file, overrides, threads, device):
         """Train the network of config.toml and print what it reached on validation."""
         from speechadv.cli import run
 
-        words = [str(folder / "config.toml"), "--out", str(out), "--device", device]
+        words = [str(folder / file), "--out", str(out), "--device", device]
         for override in (*((QUICK + QUICK_ADVERSARY * adversarial) if quick else ()), *overrides):
             words += ["--set", override]
         status = run(["train", *words, *(["--threads", str(threads)] if threads else [])])

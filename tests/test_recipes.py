@@ -1,0 +1,40 @@
+"""Every recipe has its files, runs on the bundled clips in seconds, and gives the numbers of its expected.json."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RECIPES = sorted(path.parent for path in (Path(__file__).parents[1] / "recipes").glob("*/run.py"))
+TRAINING = [recipe for recipe in RECIPES if recipe.name.startswith("train_")]
+EVALUATING = [recipe for recipe in RECIPES if recipe not in TRAINING]
+
+
+def run(recipe, out, *words):
+    done = subprocess.run([sys.executable, recipe / "run.py", "--out", out, "--quick", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_a_recipe_is_complete(recipe):
+    assert {"README.md", "config.toml", "run.py", "expected.json"} <= {path.name for path in recipe.iterdir()}
+    expected = json.loads((recipe / "expected.json").read_text(encoding="utf-8"))
+    assert {"command", "seed", "tolerance", "numbers"} <= set(expected) and expected["numbers"]
+    assert "--quick" in (recipe / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("recipe", EVALUATING, ids=lambda recipe: recipe.name)
+def test_a_quick_evaluation_gives_what_is_expected(recipe, tmp_path):
+    assert "as in expected.json" in run(recipe, tmp_path / "run", "--check")
+    assert {"table.csv", "table.md", "result.json", "index.html"} <= {path.name for path in (tmp_path / "run").iterdir()}
+
+
+@pytest.mark.parametrize("recipe", TRAINING, ids=lambda recipe: recipe.name)
+def test_a_quick_training_ends_in_weights_with_a_card(recipe, tmp_path):
+    printed = run(recipe, tmp_path / "run")
+    results = json.loads(printed[printed.index("{"):])["validation"]
+    assert 0 <= results["accuracy"] <= 1 and results["clips"] > 20
+    assert ("robust_accuracy" in results) == (recipe.name == "train_adversarial")
+    assert list((tmp_path / "run").glob("*.safetensors"))
