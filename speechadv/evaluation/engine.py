@@ -1,4 +1,5 @@
 """Items in, done items out: in this process, or in several on this machine."""
+import dataclasses
 import itertools
 import multiprocessing
 import os
@@ -76,4 +77,6 @@ def _begin(run: str, device: str, trust: bool, fingerprints: dict[str, str], thr
 
 
 def _do(item: Item) -> Done:
-    return _worker.do(item)
+    done = _worker.do(item)
+    done.item = dataclasses.replace(item, pcm=item.pcm[:0])  # the parent has the sound
+    return done
