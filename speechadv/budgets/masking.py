@@ -4,20 +4,22 @@ from typing import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool1d, max_pool1d, pad
 
 from ..errors import ConfigError, shown
 from ..masking import CALIBRATIONS, MASKERS, CappedSpectrum, MaskingModel
 from ..randomness import normal
 from ..registry import register
-from .base import Bound, Budget, to_grid
+from .base import HIGHEST, LSB, Bound, Budget, to_grid
 
 TOLERANCE_DB = 0.1  # the judge's
 AIM_DB = 0.05  # what `quantise` accepts: the judge must never disagree over a float's last bits
-LOOP_ROUNDS = 2  # of `project`
+LOOP_ROUNDS = 1  # of `project`: an attack repeats it at every step
 QUANTISE_ROUNDS = 50  # at most; 15 to 25 are usual
 CLIPPING_ROUNDS = 3  # of them without regard to rounding
 PATIENCE = 8  # rounds after which whole frames are turned down
-START = 0.5  # amplitude of a random start, relative to a filled threshold
+FADE = 128  # samples over which a perturbation is turned down before full scale
+START = 0.1  # amplitude of a random start, relative to a filled threshold: a louder one is heard in every clip that leaves early
 
 
 @register("budget", "masking")
@@ -62,8 +64,7 @@ class Masking(Budget):
         return cls(*margin, **options)
 
     def bind(self, clean: Tensor) -> "BoundMasking":
-        # In float64: which of two nearly equal maskers wins must not depend on the batch that a clip is in.
-        caps = self.model.caps(clean.double(), self.margin_db).float()
+        caps = self.model.caps(clean, self.margin_db)
         return BoundMasking(self, clean, CappedSpectrum.of(self.model.spectrum, caps, clean.shape[1]))
 
 
@@ -91,8 +92,20 @@ class BoundMasking(Bound):
     def project(self, perturbation: Tensor) -> Tensor:
         """Nearly the nearest allowed perturbation: some bins may stay a few dB too loud. Cheap, for every step; `quantise` is exact."""
         for _ in range(LOOP_ROUNDS):
-            perturbation = self.capped.clip(perturbation)
+            perturbation = self.storable(self.capped.clip(perturbation))
         return self.inside(perturbation)
+
+    def storable(self, perturbation: Tensor) -> Tensor:
+        """Turned down where clean + perturbation would leave 16 bit, gently: cut off there, it would be heard at all frequencies."""
+        room = torch.where(perturbation > 0, HIGHEST - self.clean, 1 + self.clean)
+        gain = (room / perturbation.abs().clamp(min=LSB)).clamp(max=1)
+        if (gain == 1).all():
+            return perturbation
+        # The least gain within FADE samples to each side; its averages over no more than these are never above the gain that is needed.
+        gain = -max_pool1d(-gain[:, None], 2 * FADE + 1, stride=1, padding=FADE)
+        for _ in range(2):
+            gain = avg_pool1d(pad(gain, (FADE // 2, FADE // 2), mode="replicate"), FADE + 1, stride=1)
+        return perturbation * gain[:, 0]
 
     def quantise(self, perturbation: Tensor) -> Tensor:
         """On the 16-bit grid and allowed, whatever the input: rounded, measured as it will be saved, and shrunk where it is too loud, until
@@ -116,8 +129,8 @@ class BoundMasking(Bound):
     def _quieter(self, current: Tensor, rounded: Tensor, step: int) -> Tensor:
         """The next try of `quantise`."""
         if step < CLIPPING_ROUNDS:
-            return self.capped.clip(current)
-        return self.capped.shrink(current, rounded, max(step - PATIENCE, 0) ** 0.5)
+            return self.storable(self.capped.clip(current))
+        return self.storable(self.capped.shrink(current, rounded, max(step - PATIENCE, 0) ** 0.5))
 
     def random_start(self, generators: Sequence[torch.Generator]) -> Tensor:
         noise = normal(generators, self.clean.shape[1:], self.clean.device)

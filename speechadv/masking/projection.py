@@ -1,5 +1,7 @@
 """Keeping a waveform's spectrum below a cap in every frame and bin, though frames overlap and bins leak into each other."""
 from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Callable
 
 import torch
 from torch import Tensor
@@ -15,6 +17,21 @@ LSB = 2.0**-15
 ROUNDING_SHARE = 3.0  # room left for rounding, as a multiple of its root mean square in one bin, LSB / sqrt(2 n_fft)
 LEAST_SHARE = 0.3  # of a cap, however small it is
 TINY = 1e-20
+PART = 8  # rows at a time: their spectra fit the cache
+
+
+def _in_parts(step: Callable) -> Callable:
+    """A method of (batch, ...) tensors done for a few rows at a time, with the same result."""
+
+    @wraps(step)
+    def whole(self, *arguments):
+        parts = []
+        for start in range(0, max(len(arguments[0]), 1), PART):
+            rows = slice(start, start + PART)
+            parts.append(step(self.select(rows), *(a[rows] if isinstance(a, Tensor) else a for a in arguments)))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    return whole
 
 
 @dataclass(frozen=True)
@@ -39,23 +56,23 @@ class CappedSpectrum:
         gentle = _without_cliffs(caps, FALL_IN_TIME_DB, 1)
         return cls(spectrum, caps, _without_cliffs(gentle, FALL_IN_FREQUENCY_DB, 2), time)
 
-    def select(self, index: Tensor) -> "CappedSpectrum":
+    def select(self, index: Tensor | slice) -> "CappedSpectrum":
         """The caps of some of the rows."""
         return replace(self, caps=self.caps[index], gentle=self.gentle[index])
 
+    @_in_parts
     def excess_db(self, waveforms: Tensor) -> Tensor:
         """(batch, time) -> (batch,): the most by which any bin exceeds its cap, in dB; -inf for silence."""
-        return 10 * torch.log10(self._ratios(waveforms).amax((1, 2)))
+        return 10 * torch.log10(power(self.spectrum.analyse(waveforms)).div_(self.caps.square()).amax((1, 2)))
 
-    def _ratios(self, waveforms: Tensor) -> Tensor:
-        return power(self.spectrum.analyse(waveforms)) / self.caps.square()
-
+    @_in_parts
     def clip(self, waveforms: Tensor) -> Tensor:
         """One step: too loud bins brought down to `gentle`, and the waveform that comes nearest to this."""
         spectra = self.spectrum.analyse(waveforms)
-        factors = (self.gentle.square() / power(spectra).clamp(min=TINY)).clamp(max=1).sqrt()
-        return self.spectrum.synthesise(spectra * factors, self.time)
+        factors = (self.gentle.square() / power(spectra).clamp_(min=TINY)).clamp_(max=1).sqrt_()
+        return self.spectrum.synthesise(spectra.mul_(factors), self.time)
 
+    @_in_parts
     def shrink(self, waveforms: Tensor, rounded: Tensor, urgency: float = 0.0) -> Tensor:
         """One step towards waveforms that stay below `caps` when they are rounded to 16 bit.
 
@@ -69,19 +86,21 @@ class CappedSpectrum:
                 whose caps lie below the noise of rounding would never come to rest.
         """
         spectra = self.spectrum.analyse(waveforms)
-        factors = (self.caps.square() / power(self.spectrum.analyse(rounded)).clamp(min=TINY)).clamp(max=1)
+        factors = (self.caps.square() / power(self.spectrum.analyse(rounded)).clamp_(min=TINY)).clamp_(max=1)
         if urgency:
             factors = factors.amin(2, keepdim=True) ** urgency
         noise = ROUNDING_SHARE * LSB / (2 * self.spectrum.n_fft) ** 0.5
         lowered = torch.maximum(self.caps - noise, LEAST_SHARE * self.caps)
-        room = (lowered * power(spectra).clamp(min=TINY).rsqrt()).clamp(max=1)
-        return self.spectrum.synthesise(spectra * torch.minimum(factors, room), self.time)
+        room = power(spectra).clamp_(min=TINY).rsqrt_().mul_(lowered).clamp_(max=1)
+        return self.spectrum.synthesise(spectra.mul_(torch.minimum(factors, room)), self.time)
 
+    @_in_parts
     def filled(self, waveforms: Tensor) -> Tensor:
         """(batch, time) -> (batch, time): the waveforms' phases with every bin at its (gentle) cap; zero stays zero."""
         peak = waveforms.abs().amax(1, keepdim=True)
         spectra = self.spectrum.analyse(waveforms / peak.clamp(min=1e-38))
-        return self.spectrum.synthesise(spectra * (self.gentle * power(spectra).clamp(min=TINY).rsqrt()), self.time)
+        factors = power(spectra).clamp_(min=TINY).rsqrt_().mul_(self.gentle)
+        return self.spectrum.synthesise(spectra.mul_(factors), self.time)
 
 
 def _without_cliffs(caps: Tensor, fall_db: tuple[float, ...], dim: int) -> Tensor:

@@ -137,12 +137,15 @@ class MaskingModel:
         return 10 ** ((self.threshold_db(waveforms) + (margin_db - FULL_SCALE_DB)) / 20)
 
     def _threshold_db(self, waveforms: Tensor) -> Tensor:
-        table = tables(self.sample_rate, self.spectrum.n_fft, waveforms.dtype, waveforms.device)
-        powers = power(self.spectrum.analyse(waveforms)).clamp(min=SILENCE)
+        # Maskers compete in float64: which of two nearly equal ones wins must not depend on the batch that a clip is in.
+        exact, table = (tables(self.sample_rate, self.spectrum.n_fft, kind, waveforms.device) for kind in (torch.float64, waveforms.dtype))
+        powers = power(self.spectrum.analyse(waveforms.double())).clamp(min=SILENCE)
         playback = self._playback_db(powers)
-        masker, effect = self._maskers((powers * 10 ** (playback / 10)).flatten(0, 1), table)
+        maskers = self._maskers((powers * 10 ** (playback / 10)).flatten(0, 1), exact)
+        masker, effect = (x.to(waveforms.dtype) for x in maskers)
         total = table.quiet + _spread(masker, effect, table)
-        return 10 * torch.log10(total).unflatten(0, (len(waveforms), -1)) - playback + FULL_SCALE_DB
+        shift = (FULL_SCALE_DB - playback).to(waveforms.dtype)
+        return 10 * torch.log10(total).unflatten(0, (len(waveforms), -1)) + shift
 
     def _playback_db(self, powers: Tensor) -> Tensor:
         """(batch, 1, 1): dB SPL of a full-scale sine. A silent clip has no peak and is played like full scale."""
