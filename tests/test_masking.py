@@ -261,8 +261,8 @@ def test_random_starts_depend_on_the_clips_generator_alone(clips):
     assert (start.abs().amax(1) > 0).all() and (bound.distance(start) < 6).all()
 
 
-@pytest.mark.parametrize("spec, name", [("masking", "masking"), ("masking:0", "masking"), ("masking:-6dB", "masking:-6"), ("masking:-3:clip-peak", "masking:-3:clip-peak"),
-                                        ("masking:clip-peak:tonal", "masking:clip-peak:tonal")])
+@pytest.mark.parametrize("spec, name", [("masking", "masking"), ("masking:0", "masking"), ("masking:-6dB", "masking:-6"),
+                                        ("masking:-3:clip-peak", "masking:-3:clip-peak"), ("masking:clip-peak:tonal", "masking:clip-peak:tonal")])
 def test_names_make_the_same_budget_again(spec, name):
     budget = parse_budget(spec)
     assert budget.name == name and parse_budget(name).name == name

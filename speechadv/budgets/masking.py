@@ -4,7 +4,7 @@ from typing import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool1d, max_pool1d, pad
+from torch.nn.functional import interpolate, max_pool1d, pad
 
 from ..errors import ConfigError, shown
 from ..masking import CALIBRATIONS, MASKERS, CappedSpectrum, MaskingModel
@@ -18,7 +18,7 @@ LOOP_ROUNDS = 1  # of `project`: an attack repeats it at every step
 QUANTISE_ROUNDS = 50  # at most; 15 to 25 are usual
 CLIPPING_ROUNDS = 3  # of them without regard to rounding
 PATIENCE = 8  # rounds after which whole frames are turned down
-FADE = 128  # samples over which a perturbation is turned down before full scale
+FADE = 128  # samples in which a perturbation is turned down before full scale
 START = 0.1  # amplitude of a random start, relative to a filled threshold: a louder one is heard in every clip that leaves early
 
 
@@ -101,11 +101,10 @@ class BoundMasking(Bound):
         gain = (room / perturbation.abs().clamp(min=LSB)).clamp(max=1)
         if (gain == 1).all():
             return perturbation
-        # The least gain within FADE samples to each side; its averages over no more than these are never above the gain that is needed.
-        gain = -max_pool1d(-gain[:, None], 2 * FADE + 1, stride=1, padding=FADE)
-        for _ in range(2):
-            gain = avg_pool1d(pad(gain, (FADE // 2, FADE // 2), mode="replicate"), FADE + 1, stride=1)
-        return perturbation * gain[:, 0]
+        # The least gain of each block and its neighbours, joined by lines: never above the gain that a sample needs.
+        blocks = pad(gain, (0, -gain.shape[1] % FADE), value=1.0).unflatten(1, (-1, FADE)).amin(2)
+        least = -max_pool1d(-blocks[:, None], 3, stride=1, padding=1)
+        return perturbation * interpolate(least, scale_factor=FADE, mode="linear")[:, 0, : gain.shape[1]]
 
     def quantise(self, perturbation: Tensor) -> Tensor:
         """On the 16-bit grid and allowed, whatever the input: rounded, measured as it will be saved, and shrunk where it is too loud, until
