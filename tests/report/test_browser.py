@@ -145,10 +145,10 @@ def test_everything_fits_a_phone(browser, saved_run):
 
 def test_without_repeat_it_ends(opened):
     opened.uncheck("#repeat")
+    opened.evaluate("window.states = []; player.changed = ((old) => () => { states.push(player.playing); old(); })(player.changed)")
     opened.locator("#play").click()
-    until(opened, "player.playing")
-    until(opened, "!player.playing")
-    assert opened.evaluate("player.position()") == 0
+    until(opened, "states.length === 2")
+    assert opened.evaluate("states") == [True, False] and opened.evaluate("player.position()") == 0
 
 
 def test_ten_thousand_rows_keep_few_lines(browser, saved_run):

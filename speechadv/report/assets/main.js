@@ -3,7 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
 const rows = data.rows.map((values) => Object.fromEntries(data.keys.map((key, i) => [key, values[i]])));
-const fixed = (value, digits, unit) => value === null ? "–" : `${value.toFixed(digits)}${unit}`;
+const fixed = (value, digits, unit) => value === null ? "–" : value.toFixed(digits).replace(/^-(?=[0.]*$)/, "") + unit; // no "-0.0"
 const FOOLED = ["target heard", "other word heard"];
 const sign = { "target heard": "✗ ", "other word heard": "✗ ", "still right": "✓ ", "wrong before": "– " };
 
@@ -11,15 +11,15 @@ const word = (key, label, more = {}) => ({ key, label, value: (row) => row[key],
 const columns = [
   word("label", "word"),
   word("target", "target"),
+  { key: "outcome", label: "outcome", value: (row) => row.outcome, text: (row) => sign[row.outcome] + row.outcome,
+    mark: (row) => FOOLED.includes(row.outcome) ? "fooled" : row.outcome === "still right" ? "held" : "" },
+  word("adversarial_prediction", "heard after", { show: "widest" }),
   word("model", "network", { show: "wide" }),
   word("defense", "defense"),
   word("attack", "attack", { show: "wide" }),
   word("threat", "threat", { show: "wide" }),
   word("budget", "budget"),
   word("seed", "seed", { number: true, show: "wide" }),
-  word("adversarial_prediction", "heard after", { show: "widest" }),
-  { key: "outcome", label: "outcome", value: (row) => row.outcome, text: (row) => sign[row.outcome] + row.outcome,
-    mark: (row) => FOOLED.includes(row.outcome) ? "fooled" : row.outcome === "still right" ? "held" : "" },
   { key: "snr_db", label: "SNR (dB)", number: true, value: (row) => row.snr_db, text: (row) => fixed(row.snr_db, 1, "") },
   { key: "linf", label: "L∞ (LSB)", number: true, show: "widest", value: (row) => row.linf, text: (row) => fixed(row.linf === null ? null : row.linf * 32768, 0, "") },
   word("clip", "clip", { show: "widest" }),

@@ -64,12 +64,6 @@ class Player {
 
   toggle() { this.playing ? this.pause() : this.play(); }
 
-  restart() {
-    this.stop();
-    this.offset = 0;
-    this.play();
-  }
-
   seek(seconds) {
     const on = this.playing;
     this.stop();
