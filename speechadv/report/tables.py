@@ -2,7 +2,7 @@
 import csv
 import io
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Iterable, Sequence
 
 from ..audio import write_bytes
 from ..errors import InputError, shown
@@ -119,17 +119,23 @@ def _flags(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _classes(found: Sequence[dict[str, Any]]) -> str:
-    """One table: a line a cell, a column a label with its number of clips."""
-    labels = {entry["label"]: max(e["clips"] for cell in found for e in cell["labels"] if e["label"] == entry["label"]) for cell in found for entry in cell["labels"]}
-    head = ["model", "defense", "attack", "threat", "budget", "seed", "accuracy", *(f"{label} ({clips})" for label, clips in labels.items()), "balanced"]
-    lines = []
+    """A column a label with its number of clips; clean accuracy once a model and defense, robust accuracy a line a cell."""
+    counts: dict[str, int] = {}
+    for entry in (entry for cell in found for entry in cell["labels"]):
+        counts[entry["label"]] = max(entry["clips"], counts.get(entry["label"], 0))
+    head = ["model", "defense", "attack", "threat", "budget", "seed", "accuracy", *(f"{label} ({clips})" for label, clips in counts.items()), "balanced"]
+    clean = {(cell["model"], cell["defense"]): cell for cell in reversed(found)}
+    lines = [[*key, *[NOTHING] * 4, "clean", *_shares(cell, "clean_accuracy", counts)] for key, cell in reversed(clean.items())]
     for cell in found:
-        start = [str(cell[key]) for key in ("model", "defense", "attack", "threat", "budget", "seed")]
-        for name in ("clean_accuracy", "robust_accuracy"):
-            by_label = {entry["label"]: entry[name] for entry in cell["labels"]}
-            shares = [_share(by_label.get(label)) for label in labels]
-            lines.append([*start, name.partition("_")[0], *shares, _share(cell[f"{name}_balanced"])])
+        if cell["robust_accuracy_balanced"] is not None:
+            keys = [str(cell[key]) for key in ("model", "defense", "attack", "threat", "budget", "seed")]
+            lines.append([*keys, "robust", *_shares(cell, "robust_accuracy", counts)])
     return "Accuracy in percent by label (with the number of clips), and the mean over the labels:\n\n" + markdown_table(head, lines)
+
+
+def _shares(cell: dict[str, Any], name: str, labels: Iterable[str]) -> list[str]:
+    by_label = {entry["label"]: entry[name] for entry in cell["labels"]}
+    return [*(_share(by_label.get(label)) for label in labels), _share(cell[f"{name}_balanced"])]
 
 
 def _share(value: float | None) -> str:

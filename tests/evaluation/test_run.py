@@ -115,6 +115,28 @@ def test_two_processes_give_the_same_rows(finished, settings, tmp_path, files, n
     assert {name for name in mine if mine[name] != theirs[name]} == set()
 
 
+def test_a_process_that_dies_is_replaced(monkeypatch, tmp_path):
+    from concurrent.futures.process import BrokenProcessPool
+
+    from speechadv.evaluation import engine
+    from speechadv.evaluation.work import Worker
+
+    def dying(waiting, worker, workers, threads):
+        yield next((number, f"done {item}") for number, item in waiting.items())
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(engine, "_one_pool", dying)
+    assert list(engine.run(["a", "b", "c"], Worker(tmp_path), workers=2)) == ["done a", "done b", "done c"]
+
+    def dead(*arguments):
+        raise BrokenProcessPool
+        yield
+
+    monkeypatch.setattr(engine, "_one_pool", dead)
+    with pytest.raises(SpeechAdvError, match="died 3 times in a row"):
+        list(engine.run(["a"], Worker(tmp_path), workers=2))
+
+
 class Killed(BaseException):
     """Stands in for the end of the process: nothing of ours catches it."""
 
