@@ -6,14 +6,13 @@ import subprocess
 from pathlib import Path
 from typing import Any, Sequence
 
-import speechadv
 
 PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "soundfile", "soxr", "lameenc", "librosa")
 
 
 def environment(device: str, seeds: Sequence[int]) -> dict[str, Any]:
     """Versions, git revision, hardware and seeds, ready for environment.json."""
-    return {"speechadv": speechadv.__version__, "git": git_revision(), "python": platform.python_version(), "packages": versions(),
+    return {"speechadv": importlib.metadata.version("speechadv"), "git": git_revision(), "python": platform.python_version(), "packages": versions(),
             "libsndfile": _libsndfile(), "hardware": hardware(device), "seeds": list(seeds)}
 
 

@@ -101,10 +101,12 @@ def security(folder: Path, over: str | None = None) -> Figure:
     over = max(lines, key=lambda key: max(map(len, lines[key].values()), default=0))
     if not lines[over]:
         raise InputError(f"'{shown(folder)}': a security curve over {over} needs a run with two or more values of it and all else equal")
-    figure = new_figure(6.5, 4)
+    figure = new_figure(6.5, 3.6 + 0.1 * len(lines[over]))  # the legend takes its height below the axes
     axis = figure.subplots()
-    for number, (name, members) in enumerate(lines[over].items()):
-        curve(axis, members, over, rate, number, name)
+    looks: dict[tuple, int] = {}  # lines that differ in the threat alone have one colour; the oblivious one is dashed
+    for name, members in lines[over].items():
+        look = tuple(without(members[0], key, over) for key in ("model", "defense", "attack", "budget", "seed"))
+        curve(axis, members, over, rate, looks.setdefault(look, len(looks)), name)
     axis.set(xlabel=AXES[over][1], ylabel=label, ylim=(-0.02, 1.02))
     percent(axis)
     legend_below(figure, *axis.get_legend_handles_labels())
