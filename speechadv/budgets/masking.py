@@ -1,6 +1,6 @@
 """The perturbation's spectrum stays under the clip's masking threshold."""
 import math
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor

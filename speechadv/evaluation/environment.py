@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 from typing import Any, Sequence
 
-
 PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "soundfile", "soxr", "lameenc", "librosa")
 
 
@@ -51,7 +50,7 @@ def _processor() -> str | None:
 
 def git_revision() -> dict[str, Any] | None:
     """Revision of the checkout that the package runs from and whether it is changed; None for an installed package."""
-    root = Path(speechadv.__file__).parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

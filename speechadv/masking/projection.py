@@ -1,7 +1,7 @@
 """Keeping a waveform's spectrum below a cap in every frame and bin, though frames overlap and bins leak into each other."""
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Callable
 
 import torch
 from torch import Tensor

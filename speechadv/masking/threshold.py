@@ -73,21 +73,21 @@ def tables(sample_rate: int, n_fft: int, dtype: torch.dtype, device: torch.devic
     distance = barks - barks[:, None]
     near = np.abs(distance) < DECIMATION_BARK
     lower = 10 ** (LOWER_SLOPE_DB / 10 * np.minimum(distance, 0))
-    real = dict(
-        quiet=10 ** (threshold_in_quiet(np.maximum(hertz, hertz[1])) / 10),
-        into_bands=np.vstack([np.zeros(len(filled)), band[:, None] == filled]),
-        tonal_factor=10 ** ((TONAL_OFFSET_DB[0] + TONAL_OFFSET_DB[1] * barks) / 10),
-        noise_factor=10 ** ((NOISE_OFFSET_DB[0] + NOISE_OFFSET_DB[1] * barks) / 10),
-        towards_low=np.where((distance <= 0) & (lower > NOTHING), lower, 0),
-        towards_high=np.where(distance > 0, distance, FAR),
-    )
-    whole = dict(
-        reach=reach,
-        may_be_tone=(bins >= FIRST_TONE) & (bins + reach <= bins[-1]),
-        centres=np.array(centres),
-        first=near.argmax(1),
-        last=bins[-1] - near[:, ::-1].argmax(1),
-    )
+    real = {
+        "quiet": 10 ** (threshold_in_quiet(np.maximum(hertz, hertz[1])) / 10),
+        "into_bands": np.vstack([np.zeros(len(filled)), band[:, None] == filled]),
+        "tonal_factor": 10 ** ((TONAL_OFFSET_DB[0] + TONAL_OFFSET_DB[1] * barks) / 10),
+        "noise_factor": 10 ** ((NOISE_OFFSET_DB[0] + NOISE_OFFSET_DB[1] * barks) / 10),
+        "towards_low": np.where((distance <= 0) & (lower > NOTHING), lower, 0),
+        "towards_high": np.where(distance > 0, distance, FAR),
+    }
+    whole = {
+        "reach": reach,
+        "may_be_tone": (bins >= FIRST_TONE) & (bins + reach <= bins[-1]),
+        "centres": np.array(centres),
+        "first": near.argmax(1),
+        "last": bins[-1] - near[:, ::-1].argmax(1),
+    }
     return Tables(
         **{key: torch.as_tensor(value, dtype=dtype, device=device) for key, value in real.items()},
         **{key: torch.as_tensor(value, device=device) for key, value in whole.items()},

@@ -1,7 +1,7 @@
 """What a checkpoint is chosen by: accuracy on validation, under attack where the network is trained against one."""
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..attacks.base import padded_call
 from ..attacks.pgd import PGD
