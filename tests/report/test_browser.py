@@ -145,7 +145,7 @@ def test_everything_fits_a_phone(browser, saved_run):
 
 def test_without_repeat_it_ends(opened):
     opened.uncheck("#repeat")
-    opened.evaluate("window.states = []; player.changed = ((old) => () => { states.push(player.playing); old(); })(player.changed)")
+    opened.evaluate("window.states = []; player.changed = ((old) => () => { states.push(player.playing); old(); })(player.changed); null")
     opened.locator("#play").click()
     until(opened, "states.length === 2")
     assert opened.evaluate("states") == [True, False] and opened.evaluate("player.position()") == 0
