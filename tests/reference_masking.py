@@ -51,7 +51,7 @@ def noise_maskers(level, rate, occupied):
     """{bin: dB}: one a critical band."""
     bands = {}
     for k in range(1, len(level)):
-        bands.setdefault(int(math.floor(hertz_to_bark(k * rate / N_FFT))), []).append(k)
+        bands.setdefault(math.floor(hertz_to_bark(k * rate / N_FFT)), []).append(k)
     maskers = {}
     for members in bands.values():
         free = [k for k in members if k not in occupied]

@@ -69,7 +69,7 @@ def test_threshold_agrees_with_reference_at_other_rates(clips, rate):
 @pytest.mark.skipif(not os.environ.get("SPEECHADV_DATA"), reason="needs real recordings: set SPEECHADV_DATA")
 def test_threshold_and_budget_on_real_speech():
     root = Path(os.environ["SPEECHADV_DATA"].split(os.pathsep)[0])
-    files = [sorted(p for p in (root / word).iterdir() if p.suffix in (".wav", ".flac", ".ogg"))[0] for word in ("yes", "stop")]
+    files = [min(p for p in (root / word).iterdir() if p.suffix in (".wav", ".flac", ".ogg")) for word in ("yes", "stop")]
     real = torch.tensor(np.stack([np.pad(x := soundfile.read(f, dtype="float32")[0][:RATE], (0, RATE - len(x))) for f in files]))
     frames = list(range(1, 128, 16))
     for clip in real:
