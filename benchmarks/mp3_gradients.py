@@ -1,6 +1,6 @@
 """Which gradient breaks MP3: the codec's own gain in each bin (the surrogate), the identity, or none.
 
-    python -m benchmarks.mp3_gradients --clips 48 --steps 40
+    python -m benchmarks.mp3_gradients --clips 24 --steps 30
 
 Targeted PGD with the whole budget spent, scored through the real codec, on validation clips that are right behind it. Writes results/mp3_gradients.csv.
 """
@@ -12,8 +12,8 @@ import click
 
 @click.command()
 @click.option("--model", default="resnet", show_default=True)
-@click.option("--clips", default=48, show_default=True, type=click.IntRange(2), help="Validation clips, evenly over the labels.")
-@click.option("--steps", default=40, show_default=True, type=click.IntRange(1))
+@click.option("--clips", default=24, show_default=True, type=click.IntRange(2), help="Validation clips, evenly over the labels.")
+@click.option("--steps", default=30, show_default=True, type=click.IntRange(1))
 @click.option("--budget", default="linf:0.002", show_default=True)
 @click.option("--bitrates", default="16,32,64", show_default=True)
 @click.option("--seed", default=0, show_default=True)
