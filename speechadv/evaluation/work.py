@@ -94,7 +94,7 @@ class Worker:
         """A model behind a defense ("none" for none)."""
         if (word, defense) not in self._defended:
             model = self.model(word)
-            self._defended[word, defense] = Defended(model, *parse_defense(defense, model.sample_rate)).eval()
+            self._defended[word, defense] = Defended(model, *parse_defense(defense, model.sample_rate)).to(self.device).eval()
         return self._defended[word, defense]
 
     def do(self, item: Item) -> Done:
@@ -118,7 +118,7 @@ class Worker:
         started = time.perf_counter()
         craft, clean = item.craft, waveforms(item.pcm)
         model = self.defended(craft.model, craft.defense)
-        result = craft.attack.make()(model, clean.to(self.device), goal_of(item, model.labels, self.device), parse_budget(craft.budget),
+        result = craft.attack.make()(model, clean.to(self.device), goal_of(item, model.labels, self.device), parse_budget(craft.budget, model.sample_rate),
                                      generators=clip_generators(craft.seed, str(craft), item.names))
         attacked = time.perf_counter()
         saved_clips = self._save(item, clean, result.adversarial.cpu())

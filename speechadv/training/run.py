@@ -128,16 +128,21 @@ def make_targets(config: TrainingConfig, teachers: Teachers | None, train_set: E
 
     if not config.views:
         return lambda indices, view, waveforms: soft_targets(answer(waveforms), hard(indices), silence[indices], settings)
-    path = cache_folder() / f"teacher-{cache_key(config, classes)}.npy"
+    path = cache_folder() / f"teacher-{cache_key(config, train_set, answer, device)}.npy"
     table = cached_answers(path, len(classes), config.views, count, lambda indices, view: answer(views(indices, view).to(device)), progress)
     return lambda indices, view, waveforms: soft_targets(torch.from_numpy(table[view, indices]).float(), hard(indices), silence[indices], settings)
 
 
-def cache_key(config: TrainingConfig, classes: Tensor) -> str:
-    """What the teachers' answers depend on: who they are, what they hear."""
+def cache_key(config: TrainingConfig, train_set: Examples, answer: Callable[[Tensor], Tensor], device: str) -> str:
+    """What the teachers' answers depend on: the clips, their views, and the teachers, known by what they hear in some of the clips."""
     content = configs.as_dict(config)
-    parts = {key: content[key] for key in ("seed", "views", "data", "train_only", "task", "unknown", "augmentation")} | {"teachers": config.teaching.models}
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode() + classes.numpy().tobytes()).hexdigest()[:16]
+    parts = {key: content[key] for key in ("seed", "views", "augmentation")} | {"teachers": config.teaching.models, "clips": len(train_set.clips)}
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode() + train_set.classes.tobytes())
+    some = train_set.clips[:: max(1, len(train_set.clips) // 64)]
+    digest.update(some.tobytes())
+    heard = answer(torch.from_numpy(some.astype(np.float32) / 32768).to(device))
+    digest.update(heard.clamp(min=-60).round(decimals=2).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def card(config: TrainingConfig, model: nn.Module, trainer: Trainer, command: str) -> dict:
