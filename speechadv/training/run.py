@@ -13,6 +13,7 @@ from .. import config as configs
 from ..audio import write_bytes
 from ..data import Task, data_roots, task as named_task
 from ..data.loading import cache_folder
+from ..data.samples import bundled_folder
 from ..errors import ConfigError, DataError, InputError, shown
 from ..models.layers import count_parameters
 from ..models.pretrained import save_model
@@ -67,6 +68,9 @@ def gather(config: TrainingConfig, task: Task, sample_rate: int) -> Material:
     roots = data_roots(config.data)
     if not roots:
         raise DataError("no data to train on: set SPEECHADV_DATA to a folder in Speech Commands' layout, or `data` in the config")
+    for root in (*roots, *config.train_only):
+        if Path(root).resolve().is_relative_to(bundled_folder().resolve()):
+            raise DataError(f"data folder '{shown(root)}': the bundled clips are held out of all training; data = [\"bundled\"] rehearses with them")
     return recorded(roots, config.train_only, task, sample_rate, seed=config.seed, unknown=config.unknown or None)
 
 

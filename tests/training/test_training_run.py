@@ -6,6 +6,7 @@ import torch
 
 from speechadv import config as configs
 from speechadv import load_model
+from speechadv.data.samples import bundled_folder
 from speechadv.errors import ConfigError, DataError, InputError, SpeechAdvError
 from speechadv.training.run import train
 from speechadv.training.settings import Adversary, Augmentation, Teaching, TrainingConfig
@@ -126,6 +127,13 @@ def test_without_data(small, tmp_path, monkeypatch):
     monkeypatch.delenv("SPEECHADV_DATA", raising=False)
     with pytest.raises(DataError, match="SPEECHADV_DATA"):
         go(small(data=[]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("key", ["data", "train_only"])
+def test_the_bundled_clips_are_held_out(small, tmp_path, key):
+    with pytest.raises(DataError, match="held out of all training"):
+        go(small(**{key: [str(bundled_folder())]}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
