@@ -11,6 +11,8 @@ from speechadv.errors import ConfigError
 @pytest.fixture
 def own_entries(monkeypatch):
     """Names that a test adds are gone afterwards."""
+    for kind in registry.FOLDERS:
+        registry.names(kind)  # all are loaded before the copy: a module registers itself only once
     monkeypatch.setattr(registry, "_entries", {kind: dict(entries) for kind, entries in registry._entries.items()})
 
 
