@@ -4,12 +4,13 @@
 
 Rounds alternate; prints medians and ranges over the bundled clips, and writes results/masking_cost.csv.
 """
-import csv
 import statistics
 import time
 from pathlib import Path
 
 import click
+
+from .rows import keep
 
 
 @click.command()
@@ -47,13 +48,7 @@ def main(rounds, steps, out):
             milliseconds[name].append(1000 * (time.perf_counter() - started) / len(clips) / count)
     rows = [{"what": name, "ms_a_clip": round(statistics.median(times), 3), "low": round(min(times), 3), "high": round(max(times), 3),
              "threads": torch.get_num_threads()} for name, times in milliseconds.items()]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with open(out, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    for row in rows:
-        click.echo(", ".join(f"{key} {value}" for key, value in row.items()))
+    keep(rows, out)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@
 
 Five rounds over the bundled clips, ways alternating; prints the median and the range, and the median SNR of the decoded clip. Writes results/mp3_codecs.csv.
 """
-import csv
 import io
 import statistics
 import time
@@ -12,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
+
+from .rows import keep
 
 QUALITIES = (7, 5, 2)
 
@@ -55,13 +56,7 @@ def main(kbps, rounds, out):
     rows = [{"codec": name, "threads": threads, "clips_per_second": round(len(clips) / statistics.median(times), 1),
              "low": round(len(clips) / max(times), 1), "high": round(len(clips) / min(times), 1),
              "snr_db_median": round(snr(clips, codecs[name]), 1) if name.startswith("lameenc") else ""} for (name, threads), times in seconds.items()]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with open(out, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    for row in rows:
-        click.echo(", ".join(f"{key} {value}" for key, value in row.items()))
+    keep(rows, out)
 
 
 def snr(clips, roundtrip) -> float:

@@ -4,10 +4,11 @@
 
 Targeted PGD with the whole budget spent, scored through the real codec, on validation clips that are right behind it. Writes results/mp3_gradients.csv.
 """
-import csv
 from pathlib import Path
 
 import click
+
+from .rows import keep
 
 
 @click.command()
@@ -47,12 +48,7 @@ def main(model, clips, steps, budget, bitrates, seed, out):
                             generators=clip_generators(seed, f"mp3:{bitrate}", [name for name, kept in zip(chosen.names, heard) if kept]))
             rows.append({"model": model, "kbps": bitrate, "gradient": gradient, "steps": steps, "budget": budget, "clips_right": int(heard.sum()),
                          "targeted_success": float(result.reached.float().mean())})
-            click.echo(", ".join(f"{key} {value}" for key, value in rows[-1].items()))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with open(out, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    keep(rows, out)
 
 
 if __name__ == "__main__":
