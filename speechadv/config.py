@@ -79,7 +79,7 @@ def keywords_of(kind: str, name: str, options: dict[str, Any], where: str) -> di
     factory, known = lookup(kind, name), keywords(kind, name)
     for key in options:
         if key not in known:
-            raise ConfigError(f"{kind} '{name}' has no option '{shown(key)}'{closest(key, known)} (known: {', '.join(known) or 'none'})")
+            raise ConfigError(f"{where}: {kind} '{name}' has no option '{shown(key)}'{closest(key, known)} (known: {', '.join(known) or 'none'})")
     hints = typing.get_type_hints(factory.__init__ if isinstance(factory, type) else factory)
     return {key: _checked(hints.get(key, Any), value, f"{where}: {key}") for key, value in options.items()}
 

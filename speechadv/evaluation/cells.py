@@ -1,7 +1,5 @@
 """The grid: cells that are reported, and the crafts (attacks on one model) that they share."""
 import dataclasses
-import inspect
-import typing
 from dataclasses import dataclass
 from typing import Any, Sequence
 
@@ -131,23 +129,10 @@ def _spec(entry: dict[str, Any] | str, where: str) -> AttackSpec:
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise ConfigError(f"{where}: expected {{name = \"pgd\", ...}}, got {shown(repr(entry))[:80]}")
-    known = keywords("attack", name)
-    for key in options:
-        if key not in known:
-            raise ConfigError(f"{where}: attack '{name}' has no option '{shown(key)}'{closest(key, known)} (known: {', '.join(known) or 'none'})")
-    typed = configs.from_dict(_options_class(name), options, where)
-    spec = AttackSpec(name, name, tuple(sorted((key, _hashable(getattr(typed, key))) for key in options)))
+    typed = configs.keywords_of("attack", name, options, where)
+    spec = AttackSpec(name, name, tuple(sorted((key, _hashable(typed[key])) for key in options)))
     spec.make()
     return spec
-
-
-def _options_class(name: str) -> type:
-    """A dataclass of an attack's keywords, so that a config's options are held to their types."""
-    factory = lookup("attack", name)
-    hints = typing.get_type_hints(factory.__init__)
-    parameters = inspect.signature(factory).parameters.values()
-    fields = [(p.name, hints.get(p.name, Any), dataclasses.field(default=None)) for p in parameters]
-    return dataclasses.make_dataclass("Options", fields)
 
 
 def _label(spec: AttackSpec, all_specs: Sequence[AttackSpec]) -> str:
