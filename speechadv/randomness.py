@@ -1,9 +1,10 @@
 """Random numbers that depend on the seed, the cell and the clip alone: never on batch size, order or the number of workers."""
+import contextlib
 import hashlib
-from typing import Sequence
+from typing import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def derived_seed(seed: int, *parts: object) -> int:
@@ -25,3 +26,20 @@ def uniform(generators: Sequence[torch.Generator], shape: Sequence[int], device=
 def normal(generators: Sequence[torch.Generator], shape: Sequence[int], device=None) -> Tensor:
     """(len(generators), *shape) standard normal numbers, row i from generator i."""
     return torch.stack([torch.randn(*shape, generator=g) for g in generators]).to(device)
+
+
+@contextlib.contextmanager
+def drawing(model: nn.Module, generators: Sequence[torch.Generator]) -> Iterator[None]:
+    """Within, each random part of the model (a module with `stochastic` true and an attribute `generators`) draws for row i from generator i.
+
+    Without generators nothing is set, and the parts draw as they do on their own.
+    """
+    parts = [part for part in model.modules() if hasattr(part, "generators") and part.stochastic] if len(generators) else []
+    before = [part.generators for part in parts]
+    try:
+        for part in parts:
+            part.generators = list(generators)
+        yield
+    finally:
+        for part, own in zip(parts, before):
+            part.generators = own

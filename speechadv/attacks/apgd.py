@@ -49,7 +49,7 @@ class APGD(Attack):
         """The goals to follow, None for the problem's own."""
         if self.loss != "targeted" or not isinstance(problem.goal, Misclassify):
             return [None]
-        others = problem.logits(torch.zeros_like(problem.clean)).scatter(1, problem.goal.labels[:, None], -torch.inf)
+        others = problem.expected(torch.zeros_like(problem.clean)).scatter(1, problem.goal.labels[:, None], -torch.inf)
         likeliest = others.topk(min(self.targets, others.shape[1] - 1), dim=1).indices
         return [Towards(problem.goal.labels, towards) for towards in likeliest.unbind(1)]
 

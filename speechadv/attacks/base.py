@@ -12,6 +12,7 @@ from ..budgets.base import HIGHEST, Bound, Budget, to_grid
 from ..errors import InputError
 from ..goals import Goal
 from ..models.layers import folded
+from ..randomness import drawing
 
 
 FULL_CALL = 256  # clips that the network hears in one call at most, where an attack asks many times at once
@@ -23,7 +24,7 @@ class AttackResult:
 
     Attributes:
         adversarial: (batch, time) float32 on the grid, inside the budget.
-        reached: (batch,) bool, by a fresh forward pass of the model that was passed in.
+        reached: (batch,) bool, by a fresh forward pass of the model that was passed in; of a random one by its logits averaged over `draws` passes.
         already: (batch,) bool; the clean clip met the goal, so it was left alone.
         distance: (batch,) in the budget's unit.
         passes: (batch,) int64, forward-and-backward passes spent.
@@ -45,11 +46,13 @@ class Problem:
         clean: (batch, time) clips.
         goal, bound: goal and budget of these clips.
         generators: one torch.Generator a clip.
+        draws: forward passes that a loss is averaged over: the model's `draws` where something in it is random, else 1.
     """
 
     def __init__(self, model: nn.Module, clean: Tensor, goal: Goal, bound: Bound, generators: Sequence[torch.Generator],
                  passes: Tensor | None = None, queries: Tensor | None = None, rows: Tensor | None = None, report: Callable | None = None):
         self.model, self.clean, self.goal, self.bound, self.generators = model, clean, goal, bound, list(generators)
+        self.draws = getattr(model, "draws", 1)
         counters = [torch.zeros(len(clean), dtype=torch.int64, device=clean.device) if c is None else c for c in (passes, queries)]
         self.passes, self.queries = counters
         self.rows = torch.arange(len(clean), device=clean.device) if rows is None else rows
@@ -73,25 +76,55 @@ class Problem:
         self.queries[self.rows] += perturbation.shape[1] if several else 1
         heard = (self.clean[:, None] + perturbation).flatten(0, 1) if several else self.clean + perturbation
         with torch.no_grad():
-            logits = torch.cat([padded_call(self.model, part) for part in heard.split(FULL_CALL)])
+            logits = heard_in_parts(self.model, heard, [g for g in self.generators for _ in range(perturbation.shape[1] if several else 1)])
         return logits.unflatten(0, perturbation.shape[:2]) if several else logits
 
+    def expected(self, perturbation: Tensor) -> Tensor:
+        """Logits of clean + perturbation, averaged over the model's draws: what a search may take for its success. `draws` queries a clip."""
+        if self.draws == 1:
+            return self.logits(perturbation)
+        return self.logits(perturbation[:, None].expand(-1, self.draws, -1)).mean(1)
+
     def gradient(self, perturbation: Tensor, loss: str | Callable[[Tensor], Tensor] = "cross_entropy") -> tuple[Tensor, Tensor, Tensor]:
-        """(logits, loss, gradient of the loss by the waveform); one pass a clip. `loss` is a goal's loss or a function of the logits."""
-        self.passes[self.rows] += 1
+        """(logits, loss, gradient of the loss by the waveform). `loss` is a goal's loss or a function of the logits.
+
+        Costs one pass a clip; where the model is random, `draws` passes, and all three are means over as many independent draws (Athalye et al. 2018,
+        arXiv:1707.07397: expectation over transformation, of the loss and not of the logits).
+        """
+        heard, left, parts = (self.clean + perturbation).detach(), self.draws, []
+        while left:
+            draws = min(left, max(1, FULL_CALL // max(1, len(self))))
+            parts.append([draws * mean for mean in self._gradient(heard, draws, loss)])
+            left -= draws
+        return tuple(sum(part[i] for part in parts) / self.draws for i in range(3)) if self.draws > 1 else tuple(parts[0])
+
+    def _gradient(self, heard: Tensor, draws: int, loss: str | Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Means over some draws, all in one call."""
+        self.passes[self.rows] += draws
         with torch.enable_grad():
-            heard = (self.clean + perturbation).detach().requires_grad_()
-            logits = padded_call(self.model, heard)
-            value = loss(logits) if callable(loss) else self.goal.loss(logits, loss)
+            heard = heard.requires_grad_()
+            logits = padded_call(self.model, heard.repeat(draws, 1) if draws > 1 else heard, self.generators * draws).unflatten(0, (draws, len(self)))
+            value = torch.stack([loss(each) if callable(loss) else self.goal.loss(each, loss) for each in logits]).mean(0)
             # A network that does not listen has no gradient: zeros, so that the attack runs, fails, and can be asked why.
             (gradient,) = torch.autograd.grad(value.sum(), heard, allow_unused=True) if value.requires_grad else (None,)
         gradient = torch.zeros_like(heard) if gradient is None else torch.nan_to_num(gradient)
-        return logits.detach(), value.detach(), gradient
+        return logits.detach().mean(0), value.detach(), gradient
 
 
-def padded_call(model: nn.Module, waveforms: Tensor) -> Tensor:
-    """The model's logits; a single clip is heard twice, since matrix products of one row round differently from those of a batch."""
-    return model(waveforms) if len(waveforms) != 1 else model(waveforms.expand(2, -1))[:1]
+def padded_call(model: nn.Module, waveforms: Tensor, generators: Sequence[torch.Generator] = ()) -> Tensor:
+    """The model's logits; a single clip is heard twice, since matrix products of one row round differently from those of a batch.
+
+    `generators`, one a clip, are what random parts of the model draw from; the second hearing of a single clip has one of its own.
+    """
+    single = len(waveforms) == 1
+    with drawing(model, [*generators, torch.Generator()] if single else generators):
+        return model(waveforms.expand(2, -1))[:1] if single else model(waveforms)
+
+
+def heard_in_parts(model: nn.Module, waveforms: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """The model's logits for any number of clips, in calls as full as they may be."""
+    starts = range(0, max(1, len(waveforms)), FULL_CALL)
+    return torch.cat([padded_call(model, waveforms[i : i + FULL_CALL], generators[i : i + FULL_CALL]) for i in starts])
 
 
 @contextlib.contextmanager
@@ -146,17 +179,18 @@ class Attack(ABC):
         if isinstance(generators, torch.Generator):
             generators = [generators] * len(waveforms)
         with frozen(model), torch.no_grad():
-            already = goal.reached(padded_call(model, waveforms)) if len(waveforms) else torch.zeros(0, dtype=torch.bool)
+            verdict = Problem(model, waveforms, goal, budget.bind(waveforms), generators)  # its queries are the judge's, not the attack's
+            already = goal.reached(verdict.expected(torch.zeros_like(waveforms))) if len(waveforms) else torch.zeros(0, dtype=torch.bool)
             perturbation = torch.zeros_like(waveforms)
             report = Counted(progress)
-            problem = Problem(fast_copy(model), waveforms, goal, budget.bind(waveforms), generators, report=report)
+            problem = Problem(fast_copy(model), waveforms, goal, verdict.bound, generators, report=report)
             problem.report(int(already.sum()))
             if not already.all():
                 part = problem.select(~already)
                 found = self.run(part)
                 perturbation[~already] = part.bound.nothing_if_broken(part.bound.quantise(found))
             adversarial = waveforms + perturbation
-            reached = goal.reached(padded_call(model, adversarial)) if len(waveforms) else already
+            reached = goal.reached(verdict.expected(perturbation)) if len(waveforms) else already
             report(len(waveforms) - report.told)
         return AttackResult(adversarial, reached, already, budget.distance(waveforms, adversarial), problem.passes, problem.queries)
 

@@ -48,6 +48,6 @@ class Ensemble(Attack):
                 continue
             part = problem.select(rows)
             found = part.bound.quantise(stage.run(part))
-            logits = part.logits(found)
+            logits = part.expected(found)
             best.offer(rows, found, part.goal.loss(logits, "margin"), part.goal.reached(logits))
         return best.perturbation

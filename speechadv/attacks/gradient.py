@@ -29,7 +29,7 @@ def confirmed(problem: Problem, candidate: Tensor, reached: Tensor) -> tuple[Ten
     exact = part.bound.quantise(candidate[reached])
     candidate, still = candidate.clone(), reached.clone()
     candidate[reached] = exact
-    still[reached] = part.goal.reached(part.logits(exact))
+    still[reached] = part.goal.reached(part.expected(exact))
     return candidate, still
 
 
@@ -63,7 +63,7 @@ def ascend(problem: Problem, start: Tensor, *, steps: int, rule: Plain, loss: st
                 return
         iterate = rule.advance(problem.bound, iterate, gradient, value)
     candidate = problem.bound.rough(iterate)
-    logits = problem.logits(candidate)
+    logits = problem.expected(candidate)
     candidate, reached = confirmed(problem, candidate, problem.goal.reached(logits))
     best.offer(rows, candidate, problem.goal.loss(logits, loss), reached)
 

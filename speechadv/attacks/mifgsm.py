@@ -68,8 +68,8 @@ class Varied(nn.Module):
         self.model, self.shift, self.gain = model, shift, gain
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        # A single clip comes twice, see `padded_call`.
-        shift, gain = (drawn.expand(len(waveforms)) if len(drawn) == 1 else drawn for drawn in (self.shift, self.gain))
+        # The clips may come several times over: a single one for `padded_call`, all of them where a random model is asked for several draws.
+        shift, gain = (drawn.repeat(len(waveforms) // len(drawn)) for drawn in (self.shift, self.gain))
         place = torch.arange(waveforms.shape[1], device=waveforms.device) - shift[:, None]
         inside = (place >= 0) & (place < waveforms.shape[1])
         return self.model(waveforms.gather(1, place.clamp(0, waveforms.shape[1] - 1)) * inside * gain[:, None])

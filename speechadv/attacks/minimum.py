@@ -49,7 +49,7 @@ def shrink(problem: Problem, start: Tensor, *, steps: int, rule: Shrinking, loss
     rows, iterate = torch.arange(len(problem), device=start.device), start
     for step in range(steps + 1):
         candidate = problem.bound.rough(iterate)
-        logits, _, gradient = problem.gradient(candidate, loss) if step < steps else (problem.logits(candidate), None, None)
+        logits, _, gradient = problem.gradient(candidate, loss) if step < steps else (problem.expected(candidate), None, None)
         margin = problem.goal.loss(logits, "margin")
         candidate, reached = confirmed(problem, candidate, problem.goal.reached(logits))
         best.offer(rows, candidate, torch.where(reached, -rule.cost(candidate), margin), reached)

@@ -50,9 +50,11 @@ class Defense(nn.Module):
         name: the specification that makes it again, such as "mp3:32": `parse_defense(d.name)` gives an equal defense.
         sample_rate: Hz of the waveforms it is made for.
         stochastic: whether two calls may differ.
+        generators: of a stochastic defense, one a clip of the next batch; `speechadv.randomness.drawing` sets them.
     """
 
     stochastic = False
+    generators: Sequence[torch.Generator] | None = None
     name: str
     sample_rate: int = 16000
 
@@ -72,6 +74,20 @@ class Defense(nn.Module):
     def fitted_surrogate(self, waveforms: Tensor, exact: Tensor) -> Tensor:
         """The surrogate for a caller who has `exact`, which is `forward(waveforms)`: a stand-in may fit itself to what was done to this very clip."""
         return self.surrogate(waveforms)
+
+    def generators_for(self, waveforms: Tensor) -> list[torch.Generator]:
+        """What a stochastic defense draws from, one generator a clip: those that were passed in, without these new ones seeded by the system.
+
+        Raises InputError: the generators that were passed in are not as many as the clips.
+        """
+        if self.generators is None:
+            generators = [torch.Generator() for _ in waveforms]
+            for generator in generators:
+                generator.seed()
+            return generators
+        if len(self.generators) != len(waveforms):
+            raise InputError(f"defense '{self.name}': expected {len(waveforms)} generators, one a clip, got {len(self.generators)}")
+        return list(self.generators)
 
     @property
     def differentiable(self) -> bool:

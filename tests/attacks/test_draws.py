@@ -1,0 +1,92 @@
+"""Random defenses: gradients and verdicts are means over draws, every draw is counted, and a clip's draws are its own."""
+import pytest
+import torch
+
+from speechadv.attacks.base import FULL_CALL, Problem
+from speechadv.attacks.mifgsm import MIFGSM
+from speechadv.attacks.pgd import PGD
+from speechadv.budgets import parse_budget
+from speechadv.defenses import Defended, Defense
+from speechadv.errors import InputError
+from speechadv.goals import Misclassify
+from speechadv.randomness import clip_generators, drawing, uniform
+
+
+class Louder(Defense):
+    """Turns each clip down to a share of its loudness, drawn anew at each pass."""
+
+    name, stochastic = "louder", True
+
+    def forward(self, waveforms):
+        return uniform(self.generators_for(waveforms), (1,)) * waveforms
+
+
+def generators(count, seed=0):
+    return clip_generators(seed, "cell", [str(i) for i in range(count)])
+
+
+def problem_of(defended, clean, labels, seed=0):
+    return Problem(defended, clean, Misclassify(labels), parse_budget("linf:0.01").bind(clean), generators(len(clean), seed))
+
+
+@pytest.mark.parametrize("draws", [3, FULL_CALL])  # in one call, and in several
+def test_gradient_and_loss_are_means_over_independent_draws(draws, bent):
+    model, clean, labels = bent
+    mean = problem_of(Defended(model, Louder(), draws=draws), clean, labels)
+    single = problem_of(Defended(model, Louder()), clean, labels)
+    logits, loss, gradient = mean.gradient(torch.zeros_like(clean), "margin")
+    each = [single.gradient(torch.zeros_like(clean), "margin") for _ in range(draws)]
+    assert (mean.passes == draws).all() and (single.passes == draws).all() and not torch.equal(each[0][2], each[1][2])
+    for found, column in zip((logits, loss, gradient), zip(*each)):
+        assert torch.allclose(found, torch.stack(column).mean(0), rtol=1e-3, atol=1e-5)
+
+
+def test_every_draw_is_counted(bent, counting):
+    model, clean, labels = bent
+    ear = counting(Defended(model, Louder(), draws=4))
+    ear.draws, ear.stochastic = 4, True
+    result = PGD(steps=5, full=True)(ear, clean, Misclassify(labels), parse_budget("linf:0.001"), generators=generators(len(clean)))
+    assert (result.passes[~result.already] == 5 * 4).all() and (result.queries[~result.already] == 4).all()
+    assert ear.clips == int(result.passes.sum() + result.queries.sum()) + 2 * 4 * len(clean), "and the judge's, before and after"
+
+
+@pytest.mark.parametrize("attack", [PGD(steps=4, full=True), MIFGSM(steps=3)])
+def test_a_clips_draws_do_not_depend_on_the_others(attack, bent):
+    model, clean, labels = bent
+    defended, goal, budget = Defended(model, Louder(), draws=2), Misclassify(labels), parse_budget("linf:0.01")
+    together = attack(defended, clean, goal, budget, generators=generators(len(clean))).adversarial
+    again = attack(defended, clean, goal, budget, generators=generators(len(clean))).adversarial
+    alone = attack(defended, clean[5:6], goal.select(torch.tensor([5])), budget, generators=generators(len(clean))[5:6]).adversarial
+    assert torch.equal(together, again) and torch.equal(together[5:6], alone)
+    other = attack(defended, clean, goal, budget, generators=generators(len(clean), seed=1)).adversarial
+    assert not torch.equal(together, other)
+
+
+def test_success_is_judged_by_the_mean_of_the_draws(linear):
+    model, clean, labels = linear(time=200)
+
+    class Coin(Defense):
+        """Sends one draw in ten through with the sign changed, which is another class."""
+
+        name, stochastic = "coin", True
+
+        def forward(self, waveforms):
+            return torch.where(uniform(self.generators_for(waveforms), (1,)) < 0.1, -waveforms, waveforms)
+
+    small = parse_budget("linf:0.0001")
+    lucky = [PGD(steps=20)(Defended(model, Coin(), draws=draws), clean, Misclassify(labels), small, generators=generators(len(clean)))
+             for draws in (1, 64)]
+    assert lucky[0].passes[~lucky[0].already].min() < 20, "with one draw a clip leaves at a lucky one"
+    assert not lucky[1].reached.any() and not lucky[1].already.any() and (lucky[1].passes == 20 * 64).all()
+
+
+def test_draws_without_generators_and_with_too_few():
+    louder, clean = Louder(), torch.ones(2, 10)
+    assert not torch.equal(louder(clean), louder(clean))
+    with drawing(louder, generators(2)):
+        first = louder(clean)
+    with drawing(louder, generators(2)):
+        assert torch.equal(louder(clean), first)
+    assert louder.generators is None
+    with drawing(louder, generators(1)), pytest.raises(InputError, match="expected 2 generators"):
+        louder(clean)
