@@ -5,31 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, InputError, shown
+from ..models.layers import straight_through
 
 GRADIENTS = ("surrogate", "identity", "none")
-
-
-class StraightThrough(torch.autograd.Function):
-    """The value of one tensor with the gradient of another of the same shape.
-
-    `s + (f - s).detach()` has the same gradient but may miss f by one rounding; here the forward value is f, bit for bit.
-    """
-
-    @staticmethod
-    def forward(ctx, exact: Tensor, surrogate: Tensor) -> Tensor:
-        return exact.view_as(exact)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):
-        return None, gradient
-
-
-def straight_through(exact: Tensor, surrogate: Tensor) -> Tensor:
-    """`exact` going forward, `surrogate` going backward (Athalye et al. 2018, arXiv:1802.00420, section 4.1: BPDA).
-
-    Shapes: both (batch, time) -> (batch, time).
-    """
-    return StraightThrough.apply(exact.detach(), surrogate)
 
 
 def check_waveforms(waveforms: Tensor) -> None:

@@ -2,7 +2,7 @@
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
@@ -35,6 +35,29 @@ def _fold_pairs(chain: nn.Sequential) -> None:
     for i in range(len(chain) - 1):
         if isinstance(chain[i], (nn.Conv1d, nn.Conv2d)) and isinstance(chain[i + 1], (nn.BatchNorm1d, nn.BatchNorm2d)):
             chain[i], chain[i + 1] = fuse_conv_bn_eval(chain[i], chain[i + 1]), nn.Identity()
+
+
+class StraightThrough(torch.autograd.Function):
+    """The value of one tensor with the gradient of another of the same shape.
+
+    `s + (f - s).detach()` has the same gradient but may miss f by one rounding; here the forward value is f, bit for bit.
+    """
+
+    @staticmethod
+    def forward(ctx, exact: Tensor, surrogate: Tensor) -> Tensor:
+        return exact.view_as(exact)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return None, gradient
+
+
+def straight_through(exact: Tensor, surrogate: Tensor) -> Tensor:
+    """`exact` going forward, `surrogate` going backward (Athalye et al. 2018, arXiv:1802.00420, section 4.1: BPDA).
+
+    Shapes: both alike, and so is the result.
+    """
+    return StraightThrough.apply(exact.detach(), surrogate)
 
 
 def count_parameters(model: nn.Module) -> int:

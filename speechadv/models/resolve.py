@@ -16,7 +16,7 @@ KINDS = "NAME.safetensors (its card beside it), package.module:factory, a TorchS
 
 # `KIND:REST` -> module and function that make the model of a `foreign.Request`, complete: with labels and sample rate, in evaluation mode, and tried
 # on two tones where trying costs nothing (`foreign.completed`, or `foreign.own` for a model that knows its labels itself). The module is imported
-# when a word asks for it. A model without a gradient says so with `.black_box = True`; attacks that need one then refuse it.
+# when a word asks for it. A model without a gradient says so with an attribute `access` (access.py).
 SCHEMES: dict[str, tuple[str, str]] = {
 }
 
