@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..goals import Goal
 from ..models.layers import folded
 from ..randomness import drawing
+from .offered import check_offered
 
 
 FULL_CALL = 256  # clips that the network hears in one call at most, where an attack asks many times at once
@@ -158,6 +159,7 @@ class Attack(ABC):
     """An attack; its constructor's keywords are its configuration."""
 
     white_box = True  # asks for gradients
+    label_suffices = False  # of a black box: asks for labels alone
 
     @final
     def __call__(self, model: nn.Module, waveforms: Tensor, goal: Goal, budget: Budget, *, generators: Sequence[torch.Generator] | torch.Generator,
@@ -174,8 +176,10 @@ class Attack(ABC):
 
         Raises:
             InputError: shape, type, range or finiteness are wrong, or samples lie off the 16-bit grid.
+            ConfigError: the model does not give what the attack asks for.
         """
         check_waveforms(waveforms, goal)
+        check_offered(self, model)
         if isinstance(generators, torch.Generator):
             generators = [generators] * len(waveforms)
         with frozen(model), torch.no_grad():

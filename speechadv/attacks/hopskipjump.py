@@ -31,7 +31,7 @@ class HopSkipJump(Attack):
         ConfigError: a value out of range.
     """
 
-    white_box = False
+    white_box, label_suffices = False, True
 
     def __init__(self, queries: int = 2500, samples: int = 50, spread: float = 0.5):
         if samples < 2:
