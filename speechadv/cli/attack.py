@@ -1,5 +1,5 @@
 """`speechadv attack`: anyone's sound files, made to sound like another word to a network."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
@@ -27,6 +27,7 @@ class Job:
     target: str | None
     seed: int
     device: str
+    quality: tuple[str, ...] = ()
 
     @property
     def threat(self) -> str:
@@ -35,7 +36,7 @@ class Job:
     def identity(self, files: Sequence[Path]) -> dict[str, Any]:
         """What makes a command the same as another one, ready for JSON."""
         return {"attack": self.name, "options": self.options, "budget": self.budget.name, "defense": self.defense, "model": self.word,
-                "target": self.target, "seed": self.seed, "files": [shown(file) for file in files]}
+                "target": self.target, "seed": self.seed, "quality": list(self.quality), "files": [shown(file) for file in files]}
 
 
 @dataclass
@@ -59,6 +60,8 @@ class Clip:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Another option of the attack, such as loss=margin or restarts=3.")
 @click.option("--full", is_flag=True, help="Spend the whole budget for the strongest example, instead of stopping once the target is heard.")
 @click.option("--defense", default="none", show_default=True, metavar="SPEC", help="Attack the network behind this defense, such as mp3:32.")
+@click.option("--quality", multiple=True, metavar="NAME",
+              help="Also measure segmental_snr_db, log_spectral_distance_db, pesq, stoi or estoi; may be given several times.")
 @model_option
 @model_details
 @out_option
@@ -66,7 +69,7 @@ class Clip:
 @device_option
 @json_option
 @quiet_option
-def command(files, target, untargeted, budgets, name, steps, overrides, full, defense, model, labels, sample_rate, trust_model_file, out, seed, device,
+def command(files, target, untargeted, budgets, name, steps, overrides, full, defense, quality, model, labels, sample_rate, trust_model_file, out, seed, device,
             as_json, quiet):
     """Change sound files a little, so that a network hears another word.
 
@@ -75,14 +78,17 @@ def command(files, target, untargeted, budgets, name, steps, overrides, full, de
     files as saved. Nothing is written unless every file can be read.
 
     With --json: a list of {"file", "heard_before", "heard_after", "target", "reached", "linf" (fraction of full scale), "snr_db",
-    "masking_excess_db", "out"}. `speechadv report OUT` makes a table and a page to listen to.
+    "masking_excess_db", "out"}, with --quality each measure too and "quality_gaps", why one is null. `speechadv report OUT` makes a table and a page to listen to.
     """
+    from ..evaluation import quality as measures
+
     if (target is None) != untargeted:
         raise ConfigError("expected either --target WORD or --untargeted")
     voice = Voice(as_json, quiet)
     options = attack_options(name, overrides, {"steps": steps, "full": full or None})
     network = {"labels": labels, "sample_rate": sample_rate, "trust": trust_model_file, "device": checked_device(device)}
-    job = prepared(name, options, budgets, defense, model, network, target, seed)
+    measures.check(quality, "--quality")
+    job = replace(prepared(name, options, budgets, defense, model, network, target, seed), quality=quality)
     check_folder(out, job.identity(files))
     clips = read_clips(files, job, voice)
     rows = attacked(job, clips, out, voice)
@@ -196,7 +202,8 @@ def as_evaluation(job: Job, clips: list[Clip]):
 
     return EvaluationConfig(
         attacks=[{"name": job.name, **job.options}], budgets=[job.budget.name], models=[job.word], defenses=[job.defense], task=list(job.model.labels),
-        goal="targeted" if job.target is not None else "untargeted", threats=[job.threat], seeds=[job.seed], data=[shown(clip.file) for clip in clips])
+        goal="targeted" if job.target is not None else "untargeted", threats=[job.threat], seeds=[job.seed], quality=list(job.quality),
+        data=[shown(clip.file) for clip in clips])
 
 
 def attack_batch(job: Job, clips: list[Clip], out: Path, advance) -> list[dict[str, Any]]:
@@ -240,6 +247,7 @@ def save(job: Job, clips: list[Clip], adversarial, out: Path) -> dict[str, list]
     """Write the sound of some clips, and measure what the files hold. Returns columns of rows."""
     import torch
 
+    from ..evaluation.quality import measure
     from ..evaluation.sounds import amplified, levels, saved
 
     rate = job.model.sample_rate
@@ -259,23 +267,29 @@ def save(job: Job, clips: list[Clip], adversarial, out: Path) -> dict[str, list]
         with torch.no_grad():
             behind_names, behind = kept("defended", job.model.defend(torch.stack(heard).to(job.device)).cpu())
         columns |= {"defended_audio": behind_names, "adversarial_prediction": predictions(job.model.model, behind, clips, job.device)}
-    return columns | levels(torch.stack(clean), torch.stack(heard), rate) | {
+    return columns | levels(torch.stack(clean), torch.stack(heard), rate) | measure(job.quality, torch.stack(clean), torch.stack(heard), rate) | {
         "clean_audio": clean_names, "adversarial_audio": names, "perturbation_audio": changes, "perturbation_gain_db": [gain for _, gain in louder]}
 
 
 def document(clip: Clip, row: dict[str, Any], out: Path) -> dict[str, Any]:
     """A clip's entry of the JSON document."""
+    from ..evaluation.quality import part_of
+
     return {"file": str(clip.file), "heard_before": row["clean_prediction"], "heard_after": row["adversarial_prediction"], "target": row["target"],
-            "reached": row["reached"], "linf": row["linf"], "snr_db": row["snr_db"], "masking_excess_db": row["masking_excess_db"],
+            "reached": row["reached"], "linf": row["linf"], "snr_db": row["snr_db"], "masking_excess_db": row["masking_excess_db"], **part_of(row),
             "out": str(out / row["adversarial_audio"])}
 
 
 def describe(clip: Clip, row: dict[str, Any], out: Path, voice: Voice) -> None:
     """A clip's lines for people."""
+    from ..evaluation.quality import in_words
+
     before, after = row["clean_prediction"], row["adversarial_prediction"]
     wanted = "" if row["target"] is None else f", target '{shown(row['target'])}' " + ("reached" if row["reached"] else "not reached")
     voice.say(f"{shown(clip.file)}: heard as '{shown(before)}' before and as '{shown(after)}' after{wanted}")
     voice.say(f"    {loudness(row)}; {row['passes']} passes")
+    for line in in_words(row):
+        voice.say(f"    {line}")
     louder = f"; what was added, {row['perturbation_gain_db']} dB louder: {shown(out / row['perturbation_audio'])}" if row["linf"] else ""
     voice.say(f"    {shown(out / row['adversarial_audio'])}{louder}")
 

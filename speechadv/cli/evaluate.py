@@ -40,7 +40,7 @@ def command(config, out, overrides, workers, threads, trust_model_file, device, 
         again = ["speechadv", "evaluate", str(config), "--out", str(out), *(word for override in overrides for word in ("--set", override))]
         click.echo(f"stopped; what is finished is kept. Go on with: {shlex.join(again)}", err=True)
         sys.exit(130)
-    show(voice, heads(settings.targeted), [cells_of_line(line) for line in result["cells"]], result["flags"], out)
+    show(voice, heads(settings.targeted, result["cells"]), [cells_of_line(line) for line in result["cells"]], result["flags"], out)
     voice.document(result)
 
 

@@ -23,5 +23,5 @@ def command(run, as_json, quiet):
     voice, settings = Voice(as_json, quiet), read_config(run)
     result = write_tables(run)
     write_page(run)
-    show(voice, heads(settings.targeted), [cells_of_line(line) for line in result["cells"]], result["flags"], run)
+    show(voice, heads(settings.targeted, result["cells"]), [cells_of_line(line) for line in result["cells"]], result["flags"], run)
     voice.document(result)

@@ -2,7 +2,7 @@
 from typing import Any, Sequence
 
 from .cells import CELL_KEYS, WORST
-from .metrics import by_label, succeeded, summary
+from .metrics import by_label, quality_medians, succeeded, summary
 from .rows import Row
 
 
@@ -54,11 +54,12 @@ def _attacked(key: tuple) -> tuple:
 
 
 def table(rows: Sequence[Row], targeted: bool) -> list[dict[str, Any]]:
-    """The lines of the table, see docs/methodology.md: the cell's keys, then counts, rates with intervals, medians, passes and the goal."""
+    """The lines of the table, see docs/methodology.md: the cell's keys, then counts, rates with intervals, medians, passes, the goal, and medians of the
+    measures of quality that the rows have."""
     cells = by_cell(rows)
     known = attacked_adaptively(cells)
     goal = {"goal": "targeted" if targeted else "untargeted"}
-    return [_keys(key, those) | summary(those, targeted, _attacked(key) in known) | goal for key, those in cells.items()]
+    return [_keys(key, those) | summary(those, targeted, _attacked(key) in known) | goal | quality_medians(those) for key, those in cells.items()]
 
 
 def classes(rows: Sequence[Row]) -> list[dict[str, Any]]:

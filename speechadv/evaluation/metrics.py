@@ -3,6 +3,7 @@ from collections import Counter
 from statistics import median
 from typing import Any, Iterable, Sequence
 
+from .quality import columns_of
 from .rows import Row
 from .statistics import wilson
 
@@ -55,6 +56,12 @@ def summary(rows: Sequence[Row], targeted: bool, attacked_adaptively: bool) -> d
     numbers |= rate("targeted_success", sum(map(succeeded, right)), len(right)) if targeted else rate("targeted_success", 0, 0)
     return numbers | {"snr_db_median": middle(right, "snr_db"), "linf_median": middle(right, "linf"),
                       "masking_excess_db_median": middle(right, "masking_excess_db"), "passes_mean": mean(right, "passes")}
+
+
+def quality_medians(rows: Sequence[Row]) -> dict[str, float | None]:
+    """`pesq_median` and so on: of the measures that all of a cell's rows have, over the clips that were right before, nulls left out."""
+    right = [row for row in rows if right_before(row)]
+    return {f"{name}_median": middle(right, name) for name in (columns_of(rows[0]) if rows else ())}
 
 
 def by_label(rows: Sequence[Row], attacked_adaptively: bool) -> dict[str, Any]:

@@ -8,19 +8,20 @@ from typing import Any, Iterable, Sequence
 from ..audio import write_bytes
 from ..errors import DataError, shown
 from .cells import CELL_KEYS
+from .quality import part_of
 
 ROW_KEYS = (
     "model", "defense", "attack", "threat", "adaptive", "budget", "seed", "clip", "label", "target", "clean_prediction", "adversarial_prediction",
     "linf", "snr_db", "masking_excess_db", "passes", "queries", "clean_audio", "adversarial_audio", "perturbation_audio", "defended_audio",
     "perturbation_gain_db", "reached",
 )
-CHECK = "check"
+CHECK = "check"  # after the measures of the config's `quality`, with the reasons for those that are null
 Row = dict[str, Any]
 
 
 def encode(row: Row) -> str:
     """A row as a line: the keys in their order, then the checksum."""
-    content = json.dumps({key: row[key] for key in ROW_KEYS}, allow_nan=False)
+    content = json.dumps({key: row[key] for key in keys(row)}, allow_nan=False)
     return f'{content[:-1]}, "{CHECK}": "{_sum(content)}"}}\n'
 
 
@@ -29,10 +30,15 @@ def decode(line: str) -> Row | None:
     try:
         row = json.loads(line)
         check = row.pop(CHECK)
-        whole = tuple(row) == ROW_KEYS and line.endswith("\n") and check == _sum(json.dumps(row, allow_nan=False))
+        whole = tuple(row) == keys(row) and line.endswith("\n") and check == _sum(json.dumps(row, allow_nan=False))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return row if whole else None
+
+
+def keys(row: Row) -> tuple[str, ...]:
+    """The keys of a row in the order of its line: `ROW_KEYS`, then the measures of quality that it has and why some are null."""
+    return (*ROW_KEYS, *part_of(row))
 
 
 def _sum(content: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Callable, ContextManager, Iterator
 from .. import audio
 from ..errors import ConfigError, shown
 from ..registry import closest
-from . import engine, rows as row_files
+from . import engine, quality, rows as row_files
 from .cells import Cell, Craft, cells, groups
 from .clips import ClipSet, load_clips
 from .environment import environment
@@ -106,6 +106,7 @@ class Plan:
 
 def prepare(config: EvaluationConfig, out: Path, device: str = "cpu", trust: bool = False, notice: Callable[[str], None] = audio.silent) -> Plan:
     """Check everything that can be checked before a folder is made. Raises SpeechAdvError."""
+    quality.check(config.quality)
     grid, worker = cells(config), Worker(out, device, trust)
     models = {word: worker.model(word) for word in dict.fromkeys([*config.models, *(cell.craft.model for cell in grid)])}
     rates = {model.sample_rate for model in models.values()}
@@ -146,7 +147,8 @@ def known_rows(plan: Plan, notice: Callable[[str], None]) -> set[tuple]:
     mend_times(plan.out / TIMING)
     path, order = plan.out / ROWS, plan.order
     found, broken = row_files.read(path)
-    rows = [row for row in found if row_files.key(row) in order and sound_is_there(plan.out, row)]
+    measures = {name for name in quality.MEASURES if name in plan.config.quality}
+    rows = [row for row in found if row_files.key(row) in order and sound_is_there(plan.out, row) and {*quality.columns_of(row)} == measures]
     if broken or len(rows) < len(found):
         notice(f"{len(broken) + len(found) - len(rows)} broken rows are made again")
         row_files.rewrite(path, rows)
@@ -168,7 +170,7 @@ def missing_items(plan: Plan, have: set[tuple]) -> Iterator[Item]:
         for start in range(0, len(rows), config.batch_size):
             block = rows[start : start + config.batch_size]
             yield Item(craft, its_cells, [clips.names[i] for i in block], [clips.labels[i] for i in block], _targets(plan, craft, block),
-                       clips.pcm[block], "listed" if number else kept, keep)
+                       clips.pcm[block], "listed" if number else kept, keep, tuple(config.quality))
 
 
 def _targets(plan: Plan, craft: Craft, block: list[int]) -> list[str] | None:

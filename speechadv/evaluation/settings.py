@@ -5,6 +5,7 @@ from typing import Any
 
 from ..config import as_dict, require
 from ..data.speech_commands import SPLITS
+from .quality import DEFAULT
 
 GOALS = ("untargeted", "targeted")
 THREATS = ("oblivious", "transfer", "adaptive", "black-box")
@@ -38,6 +39,7 @@ class EvaluationConfig:
     clip_list: str | None = None  # a file of clip names, one a line
     data: list[str] = field(default_factory=list)  # default: SPEECHADV_DATA, else the bundled clips; ["bundled"] for these in any case
     batch_size: int = 32
+    quality: list[str] = field(default_factory=lambda: list(DEFAULT))  # measures of how it sounds, see docs/quality.md; the default needs no extra
     audio: str = "all"  # which clips' sound is kept: "all", "failures" (right before, wrong after) or "sample:N" clips
 
     def __post_init__(self):

@@ -1,7 +1,7 @@
 """The work of one process: a craft on a block of clips gives the rows of its cells."""
 import hashlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Sequence
 
@@ -17,6 +17,7 @@ from ..goals import Goal, Misclassify, Target
 from ..models.resolve import resolve_model
 from ..randomness import clip_generators
 from .cells import Cell, Craft
+from .quality import measure
 from .rows import Row
 from .sounds import amplified, cell_folder, clean_path, craft_folder, levels, saved, waveforms
 
@@ -29,6 +30,7 @@ class Item:
         names, labels, targets: a word a clip; targets is None in an untargeted run.
         pcm: int16 (clips, time).
         kept: which clips' sound stays: "all", "failures" or "listed" (those in `keep`).
+        quality: measures of how it sounds.
     """
 
     craft: Craft
@@ -39,11 +41,12 @@ class Item:
     pcm: np.ndarray
     kept: str = "all"
     keep: frozenset[str] = frozenset()
+    quality: Sequence[str] = ()
 
     def part(self, rows: slice) -> "Item":
         """Some of its clips."""
         targets = self.targets[rows] if self.targets else None
-        return Item(self.craft, self.cells, self.names[rows], self.labels[rows], targets, self.pcm[rows], self.kept, self.keep)
+        return replace(self, names=self.names[rows], labels=self.labels[rows], targets=targets, pcm=self.pcm[rows])
 
 
 @dataclass
@@ -137,7 +140,8 @@ class Worker:
             if self._may_keep(item, name):
                 saved(self.run, path, change, rate)
         gains = [gain for _, gain in louder]
-        return {"heard": list(heard), "adversarial_audio": paths, "perturbation_audio": changes, "perturbation_gain_db": gains} | levels(clean, heard, rate)
+        sound = {"heard": list(heard), "adversarial_audio": paths, "perturbation_audio": changes, "perturbation_gain_db": gains}
+        return sound | levels(clean, heard, rate) | measure(item.quality, clean, heard, rate)
 
     def _score(self, item: Item, cell: Cell, clean: Tensor, common: dict[str, list]) -> list[Row]:
         """The rows of one cell: what the model hears behind the defense before and after, from the saved files."""

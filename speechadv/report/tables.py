@@ -11,6 +11,7 @@ from ..evaluation.aggregate import classes, table
 from ..evaluation.cells import cells
 from ..evaluation.folder import ENVIRONMENT, PROBES, ROWS, read_config, read_json, write_json
 from ..evaluation.sanity import flags
+from ..evaluation.quality import MEASURES, gaps
 from ..evaluation.settings import EvaluationConfig
 
 COLUMNS = (
@@ -18,7 +19,7 @@ COLUMNS = (
     "clean_accuracy", "clean_accuracy_low", "clean_accuracy_high", "robust_accuracy", "robust_accuracy_low", "robust_accuracy_high",
     "targeted_success", "targeted_success_low", "targeted_success_high",
     "snr_db_median", "linf_median", "masking_excess_db_median", "passes_mean", "goal",
-)
+)  # then the medians of the run's measures of quality
 NOT_ADAPTIVE = "not attacked adaptively"
 NOTHING = "–"
 NOTES = """\
@@ -39,7 +40,8 @@ def write_tables(run: str | Path) -> dict[str, Any]:
         raise InputError(f"'{shown(run)}': has no rows yet; go on with `speechadv evaluate`")
     probes = read_json(run / PROBES) if (run / PROBES).exists() else []
     lines = table(rows, config.targeted)
-    result = {"goal": config.goal, "finished": finished(run, config, len(rows)), "rows": len(rows), "cells": lines, "flags": flags(rows, config, probes), "classes": classes(rows)}
+    result = {"goal": config.goal, "finished": finished(run, config, len(rows)), "rows": len(rows), "cells": lines, "flags": flags(rows, config, probes),
+              "classes": classes(rows), "quality_gaps": gaps(rows)}
     write_bytes(run / "table.csv", as_csv(lines).encode("utf-8"))
     write_bytes(run / "table.md", as_markdown(result).encode("utf-8"))
     write_bytes(run / "table.tex", as_latex(lines, config.targeted).encode("utf-8"))
@@ -55,11 +57,16 @@ def finished(run: Path, config: EvaluationConfig, rows: int) -> bool:
 
 def as_csv(lines: Sequence[dict[str, Any]]) -> str:
     """The table at full precision: fractions of 1, empty where undefined, true and false in lower case."""
-    buffer = io.StringIO()
+    buffer, columns = io.StringIO(), (*COLUMNS, *(f"{name}_median" for name in measures(lines)))
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([_exact(line[column]) for column in COLUMNS] for line in lines)
+    writer.writerow(columns)
+    writer.writerows([_exact(line[column]) for column in columns] for line in lines)
     return buffer.getvalue()
+
+
+def measures(lines: Sequence[dict[str, Any]]) -> list[str]:
+    """The measures of quality that the lines of a table have."""
+    return [name for name in MEASURES if lines and all(f"{name}_median" in line for line in lines)]
 
 
 def _exact(value: Any) -> str:
@@ -74,14 +81,14 @@ def cells_of_line(line: dict[str, Any]) -> list[str]:
     return [line["model"], line["defense"], line["attack"], line["threat"], line["budget"], str(line["seed"]), str(line["clips"]),
             str(line["clips_right"]), percent(line, "clean_accuracy"), robust, percent(line, "targeted_success"),
             number(line["snr_db_median"], ".1f"), number(line["linf_median"], ".5f"), number(line["masking_excess_db_median"], ".1f"),
-            number(line["passes_mean"], ".1f")]
+            number(line["passes_mean"], ".1f"), *(number(line[f"{name}_median"], MEASURES[name].form) for name in measures([line]))]
 
 
-def heads(targeted: bool) -> list[str]:
-    """The heads of `cells_of_line`. Robust accuracy under a targeted attack is marked: it is no robust accuracy in the untargeted sense."""
+def heads(targeted: bool, lines: Sequence[dict[str, Any]] = ()) -> list[str]:
+    """The heads of `cells_of_line`, those of the lines' measures of quality last. Robust accuracy under a targeted attack is marked: it is no robust accuracy in the untargeted sense."""
     robust = "robust % (targeted run)" if targeted else "robust %"
     return ["model", "defense", "attack", "threat", "budget", "seed", "clips", "right", "clean %", robust, "targeted success %", "SNR dB",
-            "L-inf", "masking excess dB", "passes"]
+            "L-inf", "masking excess dB", "passes", *(MEASURES[name].head for name in measures(lines))]
 
 
 def percent(line: dict[str, Any], name: str) -> str:
@@ -99,7 +106,8 @@ def number(value: float | None, form: str) -> str:
 def as_markdown(result: dict[str, Any]) -> str:
     """The table, its notes, the flags and the accuracies by label."""
     targeted = result["goal"] == "targeted"
-    parts = [markdown_table(heads(targeted), [cells_of_line(line) for line in result["cells"]]), NOTES, _flags(result["flags"]), _classes(result["classes"])]
+    table_text = markdown_table(heads(targeted, result["cells"]), [cells_of_line(line) for line in result["cells"]])
+    parts = [table_text, NOTES, _gaps(result), _flags(result["flags"]), _classes(result["classes"])]
     if not result["finished"]:
         parts.insert(0, "**This run is not finished: the numbers are those of the rows that are there.**")
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -109,6 +117,12 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table of Markdown; bars and brackets in cells cannot break it."""
     rows = [head, ["---"] * len(head), *lines]
     return "\n".join("| " + " | ".join(shown(cell).replace("|", "\\|").replace("<", "&lt;") for cell in row) + " |" for row in rows)
+
+
+def _gaps(result: dict[str, Any]) -> str:
+    """Why some rows have no value of a measure of quality."""
+    lines = [f"- {shown(why)}: {count} of {result['rows']} rows" for why, count in result.get("quality_gaps", {}).items()]
+    return "Without a value, and left out of the medians:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _flags(found: Sequence[dict[str, Any]]) -> str:
@@ -144,7 +158,7 @@ def _share(value: float | None) -> str:
 
 def as_latex(lines: Sequence[dict[str, Any]], targeted: bool) -> str:
     """A tabular environment without packages."""
-    head = heads(targeted)
+    head = heads(targeted, lines)
     body = [" & ".join(map(latex, cells_of_line(line))) + r" \\" for line in lines]
     return "\n".join([r"\begin{tabular}{" + "l" * 5 + "r" * (len(head) - 5) + "}", r"\hline", " & ".join(map(latex, head)) + r" \\", r"\hline", *body,
                       r"\hline", r"\end{tabular}"]) + "\n"
