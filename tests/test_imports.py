@@ -15,7 +15,7 @@ LAYERS = [
     {"speechadv", "__main__", "cli"},  # "speechadv" are the public names of the package itself
     {"report", "evaluation", "training"},
     {"attacks", "defenses"},
-    {"models", "data", "budgets", "goals", "masking"},
+    {"models", "data", "budgets", "goals", "masking", "rooms"},
     {"audio", "registry", "config", "randomness", "errors"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -81,6 +81,8 @@ def test_it_repeats_and_a_batch_equals_its_clips(defense, waveforms):
 
 
 def test_it_does_not_delay(defense, waveforms):
+    if getattr(defense, "moves", False):
+        pytest.skip("moves the clip on purpose")
     heard = defense(waveforms)
     product = torch.fft.rfft(heard, 4096) * torch.fft.rfft(waveforms, 4096).conj()
     assert (torch.fft.irfft(product, 4096).argmax(1) == 0).all()
