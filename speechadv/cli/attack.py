@@ -6,7 +6,7 @@ from typing import Any, Iterator, Sequence
 import click
 
 from ..errors import ConfigError, InputError, shown
-from .common import Voice, check_writable, checked_device, device_option, json_option, model_details, model_option, out_option, quiet_option, seed_option, unique_stems
+from .common import Voice, announce, check_writable, checked_device, device_option, json_option, model_details, model_option, out_option, quiet_option, seed_option, unique_stems
 
 SECONDS = 1.0  # what keyword spotters hear
 BATCH = 32
@@ -86,6 +86,7 @@ def command(files, target, untargeted, budgets, name, steps, overrides, full, de
         raise ConfigError("expected either --target WORD or --untargeted")
     voice = Voice(as_json, quiet)
     options = attack_options(name, overrides, {"steps": steps, "full": full or None})
+    announce(voice, model)
     network = {"labels": labels, "sample_rate": sample_rate, "trust": trust_model_file, "device": checked_device(device)}
     measures.check(quality, "--quality")
     job = replace(prepared(name, options, budgets, defense, model, network, target, seed), quality=quality)
@@ -109,6 +110,7 @@ def attack_options(name: str, overrides: Sequence[str], given: dict[str, Any]) -
 def prepared(name: str, options: dict, budgets: Sequence[str], defense: str, word: str, network: dict, target: str | None, seed: int) -> Job:
     """Attack, budget and defended network from their words; the network is loaded last. Raises SpeechAdvError."""
     from .. import load_model
+    from ..attacks.offered import check_offered
     from ..budgets import parse_budget
     from ..defenses import Defended, defense_name, parse_defense
     from ..registry import closest, create
@@ -121,6 +123,7 @@ def prepared(name: str, options: dict, budgets: Sequence[str], defense: str, wor
                           f"(known: {shown(', '.join(model.labels))})")
     chain, budget = parse_defense(defense, model.sample_rate), parse_budget(budgets, model.sample_rate)
     defended = Defended(model, *chain).to(network["device"]).eval()
+    check_offered(attack, defended)
     return Job(name, options, attack, budget, defense_name(chain), word, defended, target, seed, network["device"])
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import click
 
 from ..errors import InputError, shown
-from .common import Voice, checked_device, device_option, json_option, model_details, model_option, quiet_option
+from .common import Voice, announce, checked_device, device_option, json_option, model_details, model_option, quiet_option
 
 SECONDS = 1.0  # what keyword spotters hear
 BATCH = 64
@@ -28,6 +28,7 @@ def command(files, model, labels, sample_rate, trust_model_file, top, device, as
     from .. import audio, load_model
 
     voice = Voice(as_json, quiet)
+    announce(voice, model)
     network = load_model(model, labels=labels, sample_rate=sample_rate, trust=trust_model_file, device=checked_device(device))
     waveforms = [audio.read(file, network.sample_rate, SECONDS, voice.notice) for file in files]
     results = _classify(network, files, waveforms, top, device)

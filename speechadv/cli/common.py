@@ -18,7 +18,8 @@ quiet_option = click.option("--quiet", is_flag=True, help="No progress and no no
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 model_option = click.option("--model", default="resnet", show_default=True, metavar="MODEL",
                             help="A name from `speechadv models list`, a .safetensors file with its card, package.module:factory "
-                                 "(runs that code), or a TorchScript or torch.export file.")
+                                 "(runs that code), a TorchScript or torch.export file, hf:FOLDER_OR_NAME, or a black box: "
+                                 "command:'./recognise {wav}' or http://HOST:PORT/PATH.")
 
 
 def model_details(command):
@@ -30,6 +31,14 @@ def model_details(command):
     ):
         command = option(command)
     return command
+
+
+def announce(voice: "Voice", *words: str) -> None:
+    """Tell what loading these models does beyond reading files, before it is done."""
+    from ..models.announce import announcement
+
+    for line in filter(None, map(announcement, dict.fromkeys(words))):
+        voice.notice(line)
 
 
 class Voice:

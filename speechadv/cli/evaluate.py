@@ -26,9 +26,10 @@ def command(config, out, overrides, workers, threads, trust_model_file, device, 
     """
     from .. import config as configs
     from ..evaluation.settings import EvaluationConfig
-    from .common import check_writable, checked_device
+    from .common import announce, check_writable, checked_device
 
     settings, voice = configs.load(EvaluationConfig, config, overrides), Voice(as_json, quiet)
+    announce(voice, *settings.models)
     check_writable(out)
     checked_device(device)
     from ..evaluation.run import evaluate

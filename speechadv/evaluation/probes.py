@@ -9,6 +9,7 @@ from ..attacks.pgd import PGD
 from ..budgets import parse_budget
 from ..defenses import Defended
 from ..goals import Goal, Misclassify
+from ..models.access import enough
 from ..randomness import clip_generators
 from .cells import Cell
 from .clips import ClipSet
@@ -46,9 +47,11 @@ def probe(defended: Defended, heard: Tensor, goal: Goal, names: Sequence[str]) -
     with frozen(defended), torch.no_grad():
         first, second = padded_call(defended, heard).double(), padded_call(defended, heard).double()
     sums = first.sum(1)
-    return {"largest_difference": float((first - second).abs().max()), "zero_gradients": zero_gradients(defended, heard, goal),
-            "sums": [float(sums.min()), float(sums.max())], "lowest_output": float(first.min()),
-            **unbounded(PGD(steps=STEPS, loss="margin"), defended, heard, goal, names)}
+    answers = {"largest_difference": float((first - second).abs().max()), "sums": [float(sums.min()), float(sums.max())], "lowest_output": float(first.min())}
+    if not enough("gradient", defended):  # a black box cannot be asked the rest
+        return answers | {"zero_gradients": 0, "unbounded_tried": 0, "unbounded_reached": 0}
+    return answers | {"zero_gradients": zero_gradients(defended, heard, goal),
+                      **unbounded(PGD(steps=STEPS, loss="margin"), defended, heard, goal, names)}
 
 
 def zero_gradients(defended: Defended, heard: Tensor, goal: Goal) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Callable, ContextManager, Iterator
 
 from .. import audio
+from ..attacks.offered import check_offered
 from ..errors import ConfigError, shown
 from ..registry import closest
 from . import engine, quality, rows as row_files
@@ -118,7 +119,8 @@ def prepare(config: EvaluationConfig, out: Path, device: str = "cpu", trust: boo
             if label not in model.labels:
                 raise ConfigError(f"model '{shown(word)}' does not know the word '{shown(label)}' of the task{closest(label, model.labels)}")
     for cell in grid:
-        worker.defended(cell.model, cell.defense), worker.defended(cell.craft.model, cell.craft.defense)
+        worker.defended(cell.model, cell.defense)
+        check_offered(cell.craft.attack.make(), worker.defended(cell.craft.model, cell.craft.defense))
     about = environment(device, config.seeds) | {
         "clips": {"source": clips.source, "number": len(clips), "sha256": clips.fingerprint()},
         "models": {word: fingerprint(model) for word, model in sorted(models.items())}}
