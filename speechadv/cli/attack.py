@@ -137,7 +137,7 @@ def read_clips(files: Sequence[Path], job: Job, voice: Voice) -> list[Clip]:
     clips = [Clip(file, stem, torch.from_numpy(audio.read(file, job.model.sample_rate, SECONDS, notices.append)))
              for file, stem in zip(files, unique_stems(files, LONGEST_ENDING))]
     for batch in batches(clips):
-        for clip, word in zip(batch, predictions(job.model, [clip.waveform for clip in batch], batch, job.device)):
+        for clip, word in zip(batch, heard_in(job.model, [clip.waveform for clip in batch], batch, job.device)[0]):
             clip.heard = word
             if word == job.target:
                 notices.append(f"'{shown(clip.file)}': is heard as '{shown(word)}' already and is left as it is")
@@ -152,18 +152,19 @@ def batches(clips: list[Clip]) -> Iterator[list[Clip]]:
         yield clips[start : start + BATCH]
 
 
-def predictions(model, waveforms: list, clips: list[Clip], device: str) -> list[str]:
-    """What the model hears. Raises InputError where it answers with NaN."""
+def heard_in(model, waveforms: list, clips: list[Clip], device: str) -> tuple[list[str], list[dict[str, float]]]:
+    """What the model hears: the words, and the likeliest ones with their probabilities. Raises InputError where it answers with NaN."""
     import torch
 
     from ..attacks.base import frozen, padded_call
+    from ..evaluation.hearing import likeliest, words
 
     with frozen(model), torch.no_grad():
         logits = padded_call(model, torch.stack(waveforms).to(device))
     for clip, row in zip(clips, logits):
         if not row.isfinite().all():
             raise InputError(f"'{shown(clip.file)}': the model answers with NaN or infinite logits")
-    return [model.labels[index] for index in logits.argmax(1).tolist()]
+    return words(logits, model.labels), likeliest(logits, model.labels)
 
 
 def check_folder(out: Path, identity: dict[str, Any]) -> None:
@@ -263,14 +264,15 @@ def save(job: Job, clips: list[Clip], adversarial, out: Path) -> dict[str, list]
     names, heard = kept("adversarial", adversarial)
     louder = [amplified(after - before) for before, after in zip(clean, heard)]
     changes, _ = kept("perturbation", [sound for sound, _ in louder])
-    columns = {"clean_prediction": predictions(job.model, clean, clips, job.device)}
+    before = heard_in(job.model, clean, clips, job.device)
     if job.defense == "none":
-        columns |= {"defended_audio": [None] * len(clips), "adversarial_prediction": predictions(job.model, heard, clips, job.device)}
+        behind_names, after = [None] * len(clips), heard_in(job.model, heard, clips, job.device)
     else:
         with torch.no_grad():
             behind_names, behind = kept("defended", job.model.defend(torch.stack(heard).to(job.device)).cpu())
-        columns |= {"defended_audio": behind_names, "adversarial_prediction": predictions(job.model.model, behind, clips, job.device)}
-    return columns | levels(torch.stack(clean), torch.stack(heard), rate) | measure(job.quality, torch.stack(clean), torch.stack(heard), rate) | {
+        after = heard_in(job.model.model, behind, clips, job.device)
+    columns = {f"{name}_{what}": values for name, both in (("clean", before), ("adversarial", after)) for what, values in zip(("prediction", "probabilities"), both)}
+    return columns | {"defended_audio": behind_names} | levels(torch.stack(clean), torch.stack(heard), rate) | measure(job.quality, torch.stack(clean), torch.stack(heard), rate) | {
         "clean_audio": clean_names, "adversarial_audio": names, "perturbation_audio": changes, "perturbation_gain_db": [gain for _, gain in louder]}
 
 

@@ -7,15 +7,15 @@ from typing import Any, Iterable, Sequence
 
 from ..audio import write_bytes
 from ..errors import DataError, shown
+from . import hearing, quality
 from .cells import CELL_KEYS
-from .quality import part_of
 
 ROW_KEYS = (
     "model", "defense", "attack", "threat", "adaptive", "budget", "seed", "clip", "label", "target", "clean_prediction", "adversarial_prediction",
     "linf", "snr_db", "masking_excess_db", "passes", "queries", "clean_audio", "adversarial_audio", "perturbation_audio", "defended_audio",
     "perturbation_gain_db", "reached",
 )
-CHECK = "check"  # after the measures of the config's `quality`, with the reasons for those that are null
+CHECK = "check"  # after the probabilities and the measures of the config's `quality`, with the reasons for those that are null
 Row = dict[str, Any]
 
 
@@ -37,8 +37,8 @@ def decode(line: str) -> Row | None:
 
 
 def keys(row: Row) -> tuple[str, ...]:
-    """The keys of a row in the order of its line: `ROW_KEYS`, then the measures of quality that it has and why some are null."""
-    return (*ROW_KEYS, *part_of(row))
+    """The keys of a row in the order of its line: `ROW_KEYS`, probabilities, then the measures of quality that it has and why some are null."""
+    return (*ROW_KEYS, *hearing.part_of(row), *quality.part_of(row))
 
 
 def _sum(content: str) -> str:

@@ -17,6 +17,7 @@ from ..goals import Goal, Misclassify, Target
 from ..models.resolve import resolve_model
 from ..randomness import clip_generators
 from .cells import Cell, Craft
+from .hearing import likeliest, words
 from .quality import measure
 from .rows import Row
 from .sounds import amplified, cell_folder, clean_path, craft_folder, levels, saved, waveforms
@@ -146,32 +147,34 @@ class Worker:
     def _score(self, item: Item, cell: Cell, clean: Tensor, common: dict[str, list]) -> list[Row]:
         """The rows of one cell: what the model hears behind the defense before and after, from the saved files."""
         defended = self.defended(cell.model, cell.defense)
-        before = self._predictions(defended, clean)
+        before = self._logits(defended, clean)
         heard, behind = torch.stack(common["heard"]), [None] * len(item.names)
         if cell.defense == "none":
-            after = self._predictions(defended, heard)
+            after = self._logits(defended, heard)
         else:
             folder = cell_folder(cell)
             with torch.no_grad():
                 sent = defended.defend(heard.to(self.device)).cpu()
             behind = [f"{folder}/defended/{name}" for name in item.names]
             read_back = [saved(self.run, path, waveform, defended.sample_rate) for path, waveform in zip(behind, sent)]
-            after = self._predictions(defended.model, torch.stack(read_back))
-        columns = {key: value for key, value in common.items() if key != "heard"} | {"defended_audio": behind}
+            after = self._logits(defended.model, torch.stack(read_back))
+        labels = defended.model.labels
+        columns = {key: value for key, value in common.items() if key != "heard"} | {
+            "defended_audio": behind, "clean_prediction": words(before, labels), "adversarial_prediction": words(after, labels),
+            "clean_probabilities": likeliest(before, labels), "adversarial_probabilities": likeliest(after, labels)}
         rows = []
         for i, name in enumerate(item.names):
             target = item.targets[i] if item.targets else None
             row = {"model": cell.model, "defense": cell.defense, "attack": cell.attack, "threat": cell.threat, "adaptive": cell.adaptive,
                    "budget": cell.budget, "seed": cell.seed, "clip": name, "label": item.labels[i], "target": target,
-                   "clean_prediction": before[i], "adversarial_prediction": after[i], "clean_audio": clean_path(name),
-                   **{key: values[i] for key, values in columns.items()}}
+                   "clean_audio": clean_path(name), **{key: values[i] for key, values in columns.items()}}
             rows.append(row if self._keeps(item, row) else without_sound(row))
         return rows
 
-    def _predictions(self, model: nn.Module, heard: Tensor) -> list[str]:
-        """Label words of the model itself, not of a folded copy."""
+    def _logits(self, model: nn.Module, heard: Tensor) -> Tensor:
+        """(batch, labels) of the model itself, not of a folded copy."""
         with frozen(model), torch.no_grad():
-            return [model.labels[i] for i in padded_call(model, heard.to(self.device)).argmax(1).tolist()]
+            return padded_call(model, heard.to(self.device)).cpu()
 
     def _may_keep(self, item: Item, name: str) -> bool:
         return item.kept != "listed" or name in item.keep
