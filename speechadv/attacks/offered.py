@@ -7,6 +7,7 @@ from ..errors import ConfigError
 from ..models.access import access, enough
 from ..registry import lookup, names
 
+VERDICTS = 2  # questions about each clip beside the attack's own: before and after
 GIVES = {"label": "a label alone", "scores": "scores and no gradient", "gradient": "its gradient"}
 
 
@@ -18,6 +19,15 @@ def needs(attack: Any) -> str:
 def offered(model: nn.Module) -> list[str]:
     """Names of the attacks that a model allows."""
     return [name for name in names("attack") if enough(needs(lookup("attack", name)), model)]
+
+
+def check_queries_left(attack: Any, model: nn.Module, clips: int) -> None:
+    """Raise ConfigError where a black box with a number of queries may not last for all clips: what is half done would be lost."""
+    asked = getattr(attack, "queries", None)
+    for box in (module for module in model.modules() if hasattr(module, "queries_left")):
+        if asked and box.queries_left < clips * (asked + VERDICTS):
+            raise ConfigError(f"attack {type(attack).__name__}: may ask {clips * (asked + VERDICTS)} times for {clips} clips, {box.where} allows {box.queries_left} "
+                              "more queries: lower the attack's option queries, or allow more after # (#queries=N)")
 
 
 def check_offered(attack: Any, model: nn.Module) -> None:

@@ -80,6 +80,7 @@ def command(files, target, untargeted, budgets, name, steps, overrides, full, de
     With --json: a list of {"file", "heard_before", "heard_after", "target", "reached", "linf" (fraction of full scale), "snr_db",
     "masking_excess_db", "out"}, with --quality each measure too and "quality_gaps", why one is null. `speechadv report OUT` makes a table and a page to listen to.
     """
+    from ..attacks.offered import check_queries_left
     from ..evaluation import quality as measures
 
     if (target is None) != untargeted:
@@ -92,6 +93,7 @@ def command(files, target, untargeted, budgets, name, steps, overrides, full, de
     job = replace(prepared(name, options, budgets, defense, model, network, target, seed), quality=quality)
     check_folder(out, job.identity(files))
     clips = read_clips(files, job, voice)
+    check_queries_left(job.attack, job.model, len(clips))
     rows = attacked(job, clips, out, voice)
     for clip, row in zip(clips, rows):
         describe(clip, row, out, voice)

@@ -61,6 +61,7 @@ def evaluate(config: EvaluationConfig, out: str | Path, *, workers: int = 1, thr
     out = Path(out)
     with _threads(threads):
         plan = prepare(config, out, device, trust, notice)
+        check_workers(plan.worker, workers)
         with claimed(out, config, plan.environment):
             produce(plan, workers, threads, bar, notice)
             finish(plan, bar)
@@ -80,6 +81,13 @@ def _threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def check_workers(worker: Worker, workers: int) -> None:
+    """Raise ConfigError where several processes would each count the queries of a black box for themselves."""
+    for word, model in worker.loaded.items():
+        if workers > 1 and any(hasattr(module, "queries_left") for module in model.modules()):
+            raise ConfigError(f"--workers {workers}: the queries of '{shown(word)}' are counted by one process: leave the option out")
 
 
 @dataclass

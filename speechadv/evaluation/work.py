@@ -84,6 +84,11 @@ class Worker:
         self._models: dict[str, nn.Module] = {}
         self._defended: dict[tuple[str, str], Defended] = {}
 
+    @property
+    def loaded(self) -> dict[str, nn.Module]:
+        """The models that are there, by their words."""
+        return self._models
+
     def model(self, word: str) -> nn.Module:
         """A model by its word, in evaluation mode. Raises InputError where its weights are others than before."""
         if word not in self._models:

@@ -73,6 +73,11 @@ class Service(nn.Module):
         self._meet()
         self.training = False
 
+    @property
+    def queries_left(self) -> int:
+        """Questions that may still be asked."""
+        return self.settings.queries - self.spent
+
     def __deepcopy__(self, memo) -> "Service":
         return self
 
@@ -117,7 +122,7 @@ class Service(nn.Module):
         raise InputError(f"{self.where}: gave no answer in {self.settings.retries + 1} tries: {shown(problem)}")
 
     def _wait_and_count(self) -> None:
-        if self.spent >= self.settings.queries:
+        if not self.queries_left:
             raise InputError(f"{self.where}: all {self.settings.queries} queries are used up: allow more with #queries=N, or let the attack ask less often")
         self.spent += 1
         now = time.monotonic()

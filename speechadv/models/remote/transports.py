@@ -105,11 +105,12 @@ class Http:
 
     def ask(self, wav: bytes, timeout: float) -> bytes:
         """The body of the answer. Raises Unanswered: no connection, time-out, busy or failing server. InputError: any other status than 200."""
-        connection = self.connection(self.host, self.port, timeout=timeout)
-        late = threading.Event()
-        timer = threading.Timer(timeout, _hang_up, (connection, late))  # the socket's own time-out begins anew with each byte
-        timer.start()
+        connection, late = self.connection(self.host, self.port, timeout=timeout), threading.Event()
+        timer = None
         try:
+            connection.connect()
+            timer = threading.Timer(timeout, _hang_up, (connection.sock, late))  # the socket's own time-out begins anew with each byte
+            timer.start()
             connection.request("POST", self.path, wav, {"Content-Type": "audio/wav", "Accept": "application/json", "User-Agent": "speechadv"})
             response = connection.getresponse()
             status, body = response.status, response.read(LONGEST + 1)
@@ -118,7 +119,8 @@ class Http:
                 raise Unanswered(f"no answer within {timeout:g} s") from None
             raise Unanswered(f"{type(problem).__name__}: {getattr(problem, 'strerror', None) or problem}") from None
         finally:
-            timer.cancel()
+            if timer:
+                timer.cancel()
             connection.close()
         if late.is_set():
             raise Unanswered(f"no answer within {timeout:g} s")
@@ -129,10 +131,10 @@ class Http:
         return _whole(body, self.where)
 
 
-def _hang_up(connection: http.client.HTTPConnection, late: threading.Event) -> None:
+def _hang_up(line: socket.socket, late: threading.Event) -> None:
     late.set()
-    with contextlib.suppress(OSError, AttributeError):  # not connected yet, or closed in between
-        connection.sock.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError):  # closed in between
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def _is_near(host: str) -> bool:
