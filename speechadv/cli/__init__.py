@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "Run a grid of models, defenses, attacks and budgets.",
     "report": "Make the tables and the page of a run again.",
     "plot": "Draw one figure from a run's rows.",
+    "verify": "Judge a run anew from its sound and weights, and compare.",
     "train": "Train a network, standard or adversarially.",
     "models": "List and describe networks.",
     "data": "Download and check Speech Commands.",
