@@ -6,6 +6,23 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 
 
+def framed_power(padded: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Power spectrum of windowed frames: (batch, time) -> (batch, frames, len(window) // 2 + 1). While a model is exported, in a form that files can hold."""
+    if torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting():
+        return power_by_convolution(padded, window, hop)
+    return FramedPower.apply(padded, window, hop)
+
+
+def power_by_convolution(padded: Tensor, window: Tensor, hop: int) -> Tensor:
+    """The same as a convolution with windowed cosines and sines: no complex numbers and no transform, which ONNX runtimes lack or have slowly."""
+    size = len(window)
+    angles = (2 * torch.pi / size * torch.arange(size, dtype=torch.float64)[None] * torch.arange(size // 2 + 1, dtype=torch.float64)[:, None])
+    waves = (torch.cat([angles.cos(), angles.sin()]).to(window) * window)[:, None]
+    power = nn.functional.conv1d(padded[:, None], waves, stride=hop).square()
+    real, imaginary = power.chunk(2, 1)
+    return (real + imaginary).transpose(1, 2)
+
+
 class FramedPower(torch.autograd.Function):
     """Power spectrum of windowed frames, with the gradient written by hand.
 
@@ -80,7 +97,7 @@ class LogMel(nn.Module):
     def mel(self, waveforms: Tensor) -> Tensor:
         """Mel power (batch, frames, n_mels)."""
         padded = nn.functional.pad(waveforms, (self.n_fft // 2, self.n_fft // 2))
-        return FramedPower.apply(padded, self.window, self.hop_length) @ self.bank
+        return framed_power(padded, self.window, self.hop_length) @ self.bank
 
     def forward(self, waveforms: Tensor) -> Tensor:
         return (self.mel(waveforms) / self.offset).log1p().transpose(1, 2) / 4
