@@ -51,7 +51,9 @@ class FramedPower(torch.autograd.Function):
 
 
 def overlap_add(frames: Tensor, hop: int, length: int) -> Tensor:
-    """Sum of frames (batch, frames, size) laid `hop` apart into signals (batch, length); `hop` divides the size of a frame."""
+    """Sum of frames (batch, frames, size) laid `hop` apart into signals (batch, length)."""
+    if frames.shape[2] % hop:
+        frames = nn.functional.pad(frames, (0, -frames.shape[2] % hop))  # whole hops, the last one filled up with zeros
     batch, count, size = frames.shape
     parts = frames.view(batch, count, size // hop, hop)
     out = frames.new_zeros(batch, max(count + size // hop - 1, -(-length // hop)), hop)

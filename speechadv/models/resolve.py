@@ -18,6 +18,8 @@ KINDS = "NAME.safetensors (its card beside it), package.module:factory, a TorchS
 # on two tones where trying costs nothing (`foreign.completed`, or `foreign.own` for a model that knows its labels itself). The module is imported
 # when a word asks for it. A model without a gradient says so with an attribute `access` (access.py).
 SCHEMES: dict[str, tuple[str, str]] = {
+    "tflite": (".files", "from_tflite"),
+    "torchscript": (".files", "from_torchscript"),
     "command": (".remote.service", "load_service"),
     "http": (".remote.service", "load_service"),
     "https": (".remote.service", "load_service"),
