@@ -17,6 +17,7 @@ COMMANDS = {
     "plot": "Draw one figure from a run's rows.",
     "verify": "Judge a run anew from its sound and weights, and compare.",
     "train": "Train a network, standard or adversarially.",
+    "export": "Write a network as an ONNX (float or int8) or torch.export file.",
     "models": "List and describe networks.",
     "data": "Download and check Speech Commands.",
 }

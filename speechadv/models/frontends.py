@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import require
-from .frontend import FramedPower
+from .frontend import framed_power
 
 KINDS = ("raw", "log-mel", "mfcc")
 LEVELS = ("none", "maximum", "peak", "rms", "mean-variance")
@@ -143,7 +143,7 @@ class Features(nn.Module):
     def spectral(self, sound: Tensor) -> Tensor:
         """(batch, time) -> (batch, frames, bands), before mean and std."""
         config = self.config
-        power = FramedPower.apply(framed(sound, config), self.window, config.hop_length)
+        power = framed_power(framed(sound, config), self.window, config.hop_length)
         # The smallest normal number: without it the root's gradient at a silent bin is infinite. The clamp makes it zero.
         mel = (power if config.spectrum == "power" else power.clamp_min(1e-37).sqrt()) @ self.bank
         if config.log != "none":
