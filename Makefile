@@ -1,16 +1,25 @@
+# make bench: beside other libraries (docs/performance.md).
 # make demo: install, attack and defend bundled clips, write a page to listen to.  make test: install with the test extra, run the tests.
 VENV ?= .venv
 PYTHON ?= python3
 OUT ?= runs/demo
 EXTRAS ?= test
 
-.PHONY: demo test clean
+.PHONY: demo test bench clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/speechadv demo --out $(OUT)
 
 test: $(VENV)/.$(EXTRAS)
 	$(VENV)/bin/python -m pytest
+
+bench: $(VENV)/.bench
+	$(VENV)/bin/python -m benchmarks
+
+$(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet -e '.[bench]'
+	$(VENV)/bin/python -m pip install --quiet --no-deps 'torchattacks>=3.5,<4'
+	touch $@
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("speechadv needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'

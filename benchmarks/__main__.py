@@ -1,0 +1,90 @@
+"""All comparisons, or some: `python -m benchmarks [--only NAME]...`. Writes results/benchmarks.json and .md."""
+import importlib
+import json
+import os
+import re
+from pathlib import Path
+
+import click
+
+from .comparisons import WHERE
+from .timing import measure
+
+
+@click.command()
+@click.option("--only", multiple=True, type=click.Choice(sorted(WHERE)), help="This comparison; may be given several times.")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--quick", is_flag=True, help="Tiny inputs and one round, to see that everything runs; the figures mean nothing.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True)
+def main(only, rounds, quick, out):
+    """Measure ours beside theirs, in turn, in this process.
+
+    What is measured replaces its line in OUT/benchmarks.json; the other lines stay.
+
+    Example: python -m benchmarks --only mp3 --only front_end
+    """
+    rows = []
+    for name in only or WHERE:
+        click.echo(f"{name} …", err=True)
+        module = importlib.import_module(f"benchmarks.comparisons.{WHERE[name]}")
+        try:
+            comparison = getattr(module, re.sub(r"\W+", "_", name))(quick)
+        except (ImportError, click.ClickException) as problem:
+            click.echo(f"{name}: left out: {problem} (peers: pip install -e '.[bench]', torchattacks with --no-deps)", err=True)
+            continue
+        rows.append(measure(comparison, 1 if quick else rounds, warm=not quick))
+        click.echo(line(rows[-1]))
+    keep(rows, out)
+
+
+def keep(rows: list[dict], out: Path) -> None:
+    """Put the rows into the two files, in the order of the table."""
+    path = out / "benchmarks.json"
+    old = json.loads(path.read_text(encoding="utf-8"))["comparisons"] if path.exists() else []
+    merged = {row["name"]: row for row in old} | {row["name"]: row for row in rows}
+    rows = [merged[name] for name in WHERE if name in merged]
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": machine(), "comparisons": rows}, indent=1) + "\n", encoding="utf-8")
+    (out / "benchmarks.md").write_text(page(rows), encoding="utf-8")
+
+
+def machine() -> dict:
+    """Hardware, versions and threads."""
+    import importlib.metadata
+
+    import torch
+
+    from speechadv.evaluation.environment import hardware, versions
+
+    peers = {}
+    for name in ("torchattacks", "foolbox", "adversarial-robustness-toolbox"):
+        try:
+            peers[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            peers[name] = None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return hardware(device) | {"threads": torch.get_num_threads(), "load": os.getloadavg()[0], "packages": versions() | peers}
+
+
+def line(row: dict) -> str:
+    """A row for the terminal."""
+    return (f"{row['name']}: ours {row['ours']:.3g}, theirs {row['theirs']:.3g} {row['unit']} ({row['against']}); ratio {row['ratio']:.2f} "
+            f"({row['low']:.2f} to {row['high']:.2f}), aim {row['aim']:.2f}: {'reached' if row['reached'] else 'missed'}" + "".join(f"\n  {n}" for n in row["notes"]))
+
+
+def page(rows: list[dict]) -> str:
+    """The table in Markdown."""
+    about = machine()
+    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items() if version)
+    lines = ["# Benchmarks", "", f"`make bench` on {about['processor']}, {about['cores']} cores, {about['threads']} threads, GPU: {about['gpu'] or 'none'}. {packages}.", "",
+             "Ours and theirs in turn, in one process; medians of the rounds. The ratio is the larger the better, with its lowest and highest round.", "",
+             "| what | ours | theirs | unit | against | ratio | spread | aim | |", "|---|---|---|---|---|---|---|---|---|"]
+    for row in rows:
+        lines.append(f"| `{row['name']}` | {row['ours']:.3g} | {row['theirs']:.3g} | {row['unit']} | {row['against']} | {row['ratio']:.2f} | "
+                     f"{row['low']:.2f} to {row['high']:.2f} | {row['aim']:.2f} | {'reached' if row['reached'] else '**missed**'} |")
+    lines += ["", *(f"- `{row['name']}`: {'; '.join(row['notes'])}." for row in rows if row["notes"]), ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The network with its front end."""
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from ..clips import waveforms
+from ..timing import Comparison, seconds
+
+
+class AsWrittenFirst(nn.Module):
+    """The same layers behind torchaudio's MelSpectrogram and a logarithm."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        import torchaudio
+
+        front = network.frontend
+        self.mel = torchaudio.transforms.MelSpectrogram(network.sample_rate, front.n_fft, hop_length=front.hop_length, n_mels=front.bank.shape[1], f_min=60.0,
+                                                        f_max=4000.0, pad_mode="constant")
+        self.offset, self.stem, self.blocks, self.head = front.offset, network.stem, network.blocks, network.head
+
+    def forward(self, waveforms):
+        features = torch.log1p(self.mel(waveforms) / self.offset)[:, None] / 4
+        return self.head(self.blocks(self.stem(features)).mean((2, 3)))
+
+
+def front_end(quick: bool) -> Comparison:
+    """Forward pass and input gradient: the copy that attacks run on, against the network as one writes it first, in evaluation mode."""
+    import speechadv
+    from speechadv.models.layers import folded
+
+    network = speechadv.load_model("resnet")
+    size = 4 if quick else 32
+    clean, labels, source = waveforms(size)
+    fast, first = folded(network), AsWrittenFirst(network).eval()
+    with torch.no_grad():
+        gap = (fast(clean) - first(clean)).abs().max().item()
+
+    def run(model, trained: bool):
+        first.requires_grad_(trained)
+        heard = clean.clone().requires_grad_()
+        loss = cross_entropy(model(heard), labels, reduction="sum")
+        loss.backward() if trained else torch.autograd.grad(loss, heard)
+
+    def with_parameters() -> list[str]:
+        times = sorted(seconds(lambda: run(first, True)) / seconds(lambda: run(fast, False)) for _ in range(5))
+        return [f"with the parameters' gradients, too, theirs takes {times[2]:.2f} times as long as ours"]
+
+    return Comparison("front_end", lambda: run(fast, False), lambda: run(first, False), "ms a clip", "torchaudio MelSpectrogram + log, input gradient alone", 2,
+                      work=size, notes=[f"{size} {source}; the logits differ by at most {gap:.1e}"], after=with_parameters)

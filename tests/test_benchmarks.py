@@ -1,0 +1,56 @@
+"""The benchmarks' arithmetic, names and files; the figures themselves are nothing for a test."""
+import importlib
+import itertools
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.__main__ import keep, main
+from benchmarks.comparisons import WHERE
+from benchmarks.timing import Comparison, measure
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Calls return the seconds that they are said to have taken."""
+    monkeypatch.setattr("benchmarks.timing.seconds", lambda work: work())
+
+
+def taking(*seconds):
+    each = itertools.cycle(seconds)
+    return lambda: next(each)
+
+
+def test_ratio_is_theirs_over_ours_for_times_and_rates(clock):
+    for unit in ("s", "clips a second"):
+        row = measure(Comparison("x", taking(2.0), taking(10.0, 8.0, 12.0), unit, "sleep", 2), 3, warm=False)
+        assert (row["low"], row["ratio"], row["high"], row["reached"]) == (4, 5, 6, True)
+    assert (row["ours"], row["theirs"]) == (0.5, 0.1)  # a rate
+
+
+def test_work_of_different_size_is_compared_by_the_piece(clock):
+    row = measure(Comparison("x", taking(0.04), taking(0.02), "ms a clip", "sleep", 5, work=8, their_work=1), 3)
+    assert (row["ours"], row["theirs"], row["ratio"]) == (pytest.approx(5), pytest.approx(20), pytest.approx(4)) and not row["reached"]
+
+
+def test_without_a_peer_the_aim_is_over_ours(clock):
+    row = measure(Comparison("x", taking(0.02), None, "s", "the aim", 0.2), 3)
+    assert row["ratio"] == pytest.approx(10) and row["theirs"] == 0.2 and row["aim"] == 1
+
+
+def test_every_name_has_its_function():
+    for name, module in WHERE.items():
+        assert callable(getattr(importlib.import_module(f"benchmarks.comparisons.{module}"), re.sub(r"\W+", "_", name)))
+
+
+def test_command_writes_both_files_and_keeps_other_lines(tmp_path):
+    other = measure(Comparison("mp3", lambda: None, lambda: None, "clips a second", "nothing", 1), 1)
+    keep([other], tmp_path)
+    result = CliRunner().invoke(main, ["--only", "import speechadv", "--quick", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert [row["name"] for row in content["comparisons"]] == ["mp3", "import speechadv"] and content["machine"]["cores"]
+    assert {"name", "ours", "theirs", "ratio", "low", "high", "unit", "command"} <= set(content["comparisons"][0])
+    assert "| `import speechadv` |" in (tmp_path / "benchmarks.md").read_text()
