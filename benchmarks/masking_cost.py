@@ -24,6 +24,7 @@ def main(rounds, steps, out):
     import speechadv
     from speechadv.attacks.base import Problem
     from speechadv.attacks.gradient import last_iterate
+    from speechadv.attacks.steps import Plain
     from speechadv.budgets import parse_budget
     from speechadv.data.samples import load_bundled
     from speechadv.goals import Misclassify
@@ -37,7 +38,7 @@ def main(rounds, steps, out):
     def search(budget):
         bound = parse_budget(budget).bind(clips)
         start = bound.random_start(generators)
-        return lambda: last_iterate(Problem(model, clips, goal, bound, generators), start, steps=steps, step_size=0.1, loss="cross_entropy")
+        return lambda: last_iterate(Problem(model, clips, goal, bound, generators), start, steps=steps, rule=Plain(0.1), loss="cross_entropy")
 
     work = {"threshold": (lambda: masking.threshold_db(clips), 1), "step linf:0.002": (search("linf:0.002"), steps), "step masking": (search("masking"), steps)}
     milliseconds = {name: [] for name in work}

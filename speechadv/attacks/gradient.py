@@ -68,9 +68,12 @@ def ascend(problem: Problem, start: Tensor, *, steps: int, rule: Plain, loss: st
     best.offer(rows, candidate, problem.goal.loss(logits, loss), reached)
 
 
-def last_iterate(problem: Problem, start: Tensor, *, steps: int, step_size: float, loss) -> Tensor:
-    """Plain steps for every clip and nothing looked at on the way: the inner loop of adversarial training. Returns a perturbation."""
-    iterate, rule = start, Plain(step_size)
+def last_iterate(problem: Problem, start: Tensor, *, steps: int, rule: Plain, loss) -> Tensor:
+    """All steps for every clip and nothing looked at on the way. Returns a perturbation.
+
+    The inner loop of adversarial training, and of attacks through random changes, where the best iterate would be the luckiest one.
+    """
+    iterate = start
     for _ in range(steps):
         _, value, gradient = problem.gradient(problem.bound.rough(iterate), loss)
         iterate = rule.advance(problem.bound, iterate, gradient, value)

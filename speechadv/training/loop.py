@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..attacks.base import Problem, frozen
 from ..attacks.gradient import last_iterate
+from ..attacks.steps import Plain
 from ..budgets import parse_budget
 from ..errors import SpeechAdvError, shown
 from ..goals import Misclassify
@@ -117,7 +118,7 @@ class Trainer:
         # The soft targets are the adversary's as well (RSLAD, Zi et al. 2021): it drives the network away from what the teacher hears.
         loss = (lambda logits: cross_entropy(logits, wanted, reduction="none")) if adversary.loss == "cross_entropy" else adversary.loss
         step_size = adversary.step_size or min(1.0, 1.25 / steps)
-        perturbation = last_iterate(problem, problem.bound.random_start(generators), steps=steps, step_size=step_size, loss=loss)
+        perturbation = last_iterate(problem, problem.bound.random_start(generators), steps=steps, rule=Plain(step_size), loss=loss)
         return torch.cat([waveforms[:kept], clean + perturbation])
 
     def set_learning_rate(self, epoch: float) -> None:
