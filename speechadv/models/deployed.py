@@ -110,4 +110,5 @@ def deployed(runtime_kind: type[Runtime], content: bytes, graph: Graph, card: Fi
     surrogate = Network(graph, logarithm=probabilities) if graph.nodes else None
     model = Deployed(runtime_kind(content, entry, exit, named), surrogate, front_end=front_end, labels=card.labels, sample_rate=card.sample_rate, floor=floor,
                     identity=card.identity(content), why_no_gradient=graph.missing)
-    return settle(model.eval(), card.samples, named)
+    exact = graph.weights == "float32" and not entry.integer
+    return settle(model.eval(), card.samples, exact, named)

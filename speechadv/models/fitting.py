@@ -53,10 +53,16 @@ def front_end_sizes(card: FileCard, named: str) -> tuple[int, ...]:
     return tuple(made.shape[1:])
 
 
-def settle(model: nn.Module, samples: int, named: str) -> nn.Module:
+def settle(model: nn.Module, samples: int, exact: bool, named: str) -> nn.Module:
     """Try a `Deployed` on two clips: count its outputs, and let runtime and rebuilding take clips one by one where a batch does not work.
 
-    Where the rebuilding does not run at all, the model becomes a black box that says why.
+    Where the rebuilding does not run, or says something else than the runtime although nothing is quantised, the model becomes a black box that says why.
+
+    Args:
+        model: in evaluation mode.
+        samples: of a clip.
+        exact: nothing in the file is quantised, so that runtime and rebuilding must agree.
+        named: the file as it stands in messages.
 
     Raises:
         InputError: the runtime cannot run the file.
@@ -71,8 +77,10 @@ def settle(model: nn.Module, samples: int, named: str) -> nn.Module:
         model.runtime.one_by_one = not _takes_batches(model.runtime, features, single)
         if model.surrogate is not None:
             try:
-                single = [model.surrogate(row[None]) for row in features]
-                model.surrogate.one_by_one = not _takes_batches(model.surrogate, features, single)
+                rebuilt = [model.surrogate(row[None]) for row in features]
+                model.surrogate.one_by_one = not _takes_batches(model.surrogate, features, rebuilt)
+                if exact and not _alike(torch.cat(rebuilt), model(noise)):
+                    model.surrogate, model.why_no_gradient = None, f"{named}: its rebuilding in torch does not say what the runtime says"
             except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, InputError) as problem:
                 model.surrogate, model.why_no_gradient = None, f"{named}: its rebuilding in torch does not run ({shown(str(problem))[:160]})"
     return model
@@ -80,11 +88,12 @@ def settle(model: nn.Module, samples: int, named: str) -> nn.Module:
 
 def _takes_batches(function: nn.Module, features: Tensor, single: Sequence[Tensor]) -> bool:
     """Whether two clips together give what each alone gives."""
-    wanted = torch.cat([row.reshape(1, -1) for row in single])
     try:
-        together = function(features)
+        return _alike(function(features), torch.cat([row.reshape(1, -1) for row in single]))
     except (RuntimeError, ValueError, IndexError):
         return False
-    if together.numel() != wanted.numel():
-        return False
-    return bool((together.reshape(wanted.shape) - wanted).abs().max() <= 1e-3 + 0.02 * wanted.abs().max())
+
+
+def _alike(some: Tensor, others: Tensor) -> bool:
+    """Whether two results are the same, up to rounding."""
+    return some.numel() == others.numel() and bool((some.flatten() - others.flatten()).abs().max() <= 1e-3 + 0.02 * others.abs().max())

@@ -19,6 +19,7 @@ KINDS = "NAME.safetensors (its card beside it), package.module:factory, a TorchS
 # when a word asks for it. A model without a gradient says so with an attribute `access` (access.py).
 SCHEMES: dict[str, tuple[str, str]] = {
     "tflite": (".files", "from_tflite"),
+    "onnx": (".files", "from_onnx"),
     "torchscript": (".files", "from_torchscript"),
     "command": (".remote.service", "load_service"),
     "http": (".remote.service", "load_service"),

@@ -95,4 +95,7 @@ class OnnxRuntime(Runtime):
         self.session: Any = guarded(make, f"{self.named}: onnxruntime cannot load it")
 
     def run(self, stored: np.ndarray) -> np.ndarray:
-        return self.session.run([self.exit.name], {self.entry.name: stored})[0]
+        try:
+            return self.session.run([self.exit.name], {self.entry.name: stored})[0]
+        except Exception as problem:  # onnxruntime has errors of its own
+            raise RuntimeError(f"onnxruntime: {problem}") from problem

@@ -35,7 +35,7 @@ class Network(nn.Module):
     def _add(self, name: str, constant: np.ndarray) -> None:
         place, tensor = f"w{len(self.places)}", torch.from_numpy(np.array(constant))
         self.places[name] = place
-        if tensor.is_floating_point():
+        if tensor.is_floating_point() and tensor.numel() > 1:  # single numbers are exponents and bounds rather than weights
             self.weights[place] = nn.Parameter(tensor)
         else:
             self.register_buffer(place, tensor)

@@ -150,6 +150,13 @@ def part(x: Tensor, *, starts: Sequence[int], ends: Sequence[int], axes: Sequenc
 
 
 @operator
+def measured_part(x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None) -> Tensor:
+    """The same where sizes that are known only when it runs say which part."""
+    count = len(starts)
+    return part(x, starts=starts.tolist(), ends=ends.tolist(), axes=range(count) if axes is None else axes.tolist(), steps=[1] * count if steps is None else steps.tolist())
+
+
+@operator
 def gather(x: Tensor, index: Tensor, *, axis: int) -> Tensor:
     """Places of an axis; a single index removes the axis."""
     index = index.to(torch.int64)
@@ -171,6 +178,39 @@ def filled(sizes: Tensor, *, value: float) -> Tensor:
     if elements(tuple(sizes)) > MOST_ELEMENTS:
         raise ValueError(f"a tensor of shape {sizes} is too large")
     return torch.full(sizes, value)
+
+
+@operator
+def expand(x: Tensor, sizes: Tensor) -> Tensor:
+    """Repeated along axes of size 1, to a shape that both fit."""
+    wanted = torch.broadcast_shapes(x.shape, [int(size) for size in sizes])
+    if elements(tuple(wanted)) > MOST_ELEMENTS:
+        raise ValueError(f"a tensor of shape {tuple(wanted)} is too large")
+    return x.expand(wanted)
+
+
+@operator
+def divide(a: Tensor, b: Tensor) -> Tensor:
+    """a / b, whole numbers towards zero."""
+    return torch.div(a, b) if a.is_floating_point() or b.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
+
+
+@operator
+def where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """One or the other."""
+    return torch.where(condition.bool(), yes, no)
+
+
+@operator
+def global_average(x: Tensor) -> Tensor:
+    """The mean over all places, axes kept."""
+    return x.mean(tuple(range(2, x.ndim)), keepdim=True)
+
+
+@operator
+def global_max(x: Tensor) -> Tensor:
+    """The largest of all places, axes kept."""
+    return x.amax(tuple(range(2, x.ndim)), keepdim=True)
 
 
 @operator
@@ -231,6 +271,7 @@ def identity(x: Tensor) -> Tensor:
 
 
 OPERATORS |= {"relu": F.relu, "sigmoid": torch.sigmoid, "log_sigmoid": F.logsigmoid, "tanh": torch.tanh, "hard_swish": F.hardswish, "add": torch.add, "subtract": torch.sub,
-              "multiply": torch.mul, "divide": torch.div, "minimum": torch.minimum, "maximum": torch.maximum, "power": torch.pow, "root": torch.sqrt,
+              "multiply": torch.mul, "minimum": torch.minimum, "maximum": torch.maximum, "power": torch.pow, "root": torch.sqrt,
               "exponential": torch.exp, "logarithm": torch.log, "negative": torch.neg, "absolute": torch.abs, "reciprocal": torch.reciprocal,
-              "reciprocal_root": torch.rsqrt, "error_function": torch.erf, "square": torch.square, "sine": torch.sin, "cosine": torch.cos}
+              "reciprocal_root": torch.rsqrt, "error_function": torch.erf, "square": torch.square, "less": torch.lt, "greater": torch.gt, "equal": torch.eq,
+              "sine": torch.sin, "cosine": torch.cos}
