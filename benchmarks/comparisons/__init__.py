@@ -2,6 +2,6 @@
 
 WHERE = {
     "time_to_success": "attacking", "step_overhead": "attacking", "front_end": "network", "masking_threshold": "masking", "masking_step": "masking",
-    "mp3": "codec", "mp3_ffmpeg": "codec", "adversarial_epoch": "training", "data_epoch": "data", "data_first_epoch": "data",
+    "mp3": "codec", "mp3_ffmpeg": "codec", "adversarial_epoch": "training", "certification": "network", "data_epoch": "data", "data_first_epoch": "data",
     "speechadv --help": "starting", "import speechadv": "starting", "speechadv demo": "starting", "processes": "grid",
 }

@@ -48,3 +48,25 @@ def front_end(quick: bool) -> Comparison:
 
     return Comparison("front_end", lambda: run(fast, False), lambda: run(first, False), "ms a clip", "torchaudio MelSpectrogram + log, input gradient alone", 2,
                       work=size, notes=[f"{size} {source}; the logits differ by at most {gap:.1e}"], after=with_parameters)
+
+
+def certification(quick: bool) -> Comparison:
+    """Noisy forward passes of randomised smoothing, against the bare forward pass of the same copy at its best batch size."""
+    import speechadv
+    from speechadv.evaluation.smoothing import Smoothed
+    from speechadv.models.layers import folded
+
+    network, count = folded(speechadv.load_model("resnet")), 64 if quick else 2048
+    clips, _, _ = waveforms(256)
+    with torch.no_grad():
+        sizes = {size: min(seconds(lambda: [network(part) for part in clips.split(size)]) for _ in range(1 if quick else 3)) for size in (16, 32, 64, 128, 256)}
+    best = min(sizes, key=sizes.get)
+    smoothed = Smoothed(network, 0.0025, best)
+
+    def bare():
+        with torch.no_grad():
+            for start in range(0, count, best):
+                network(clips[start % len(clips) :][:best])
+
+    return Comparison("certification", lambda: smoothed.votes(clips[0], count, torch.Generator().manual_seed(0)), bare, "forward passes a second",
+                      "bare forward passes of the same copy", 0.9, work=count, notes=[f"batches of {best}, the fastest of {', '.join(map(str, sizes))}; {count} draws"])

@@ -65,7 +65,7 @@ def check(out: Path, config: EvaluationConfig, environment: dict[str, Any]) -> N
         if any(not path.name.startswith(ASIDE) for path in out.iterdir()):
             raise InputError(f"--out '{shown(out)}': expected a new folder or a run to go on with, got foreign files")
         return
-    key = differing(read_config(out).identity(), config.identity())
+    key = differing(read_config(out, type(config)).identity(), config.identity())
     if key:
         raise InputError(f"--out '{shown(out)}': holds a run with another config ('{key}' differs); name another folder")
     if (out / ENVIRONMENT).exists():
@@ -80,14 +80,15 @@ def differing(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     return next((key for key in sorted({*before, *now}) if before.get(key) != now.get(key)), None)
 
 
-def read_config(run: Path) -> EvaluationConfig:
-    """The config of a run. Raises InputError where the folder holds none of `evaluate`."""
+def read_config(run: Path, kind: type = EvaluationConfig) -> Any:
+    """The config of a run, of this class. Raises InputError where the folder holds none of it."""
     if not (run / CONFIG).is_file():
         raise InputError(f"'{shown(run)}': expected the folder of a run (with {CONFIG} and {ROWS}), it holds none")
     try:
-        return configs.load(EvaluationConfig, run / CONFIG)
+        return configs.load(kind, run / CONFIG)
     except ConfigError as problem:
-        raise InputError(f"'{shown(run)}': holds no run of `speechadv evaluate`: {problem}") from None
+        command = "evaluate" if kind is EvaluationConfig else "certify"
+        raise InputError(f"'{shown(run)}': holds no run of `speechadv {command}`: {problem}") from None
 
 
 def read_json(path: Path) -> Any:

@@ -1,0 +1,143 @@
+"""A run of certificates: one line a clip in certificates.jsonl, going on where it stopped, and certified accuracy over the radius from these lines."""
+import csv
+import io
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable
+
+import torch
+
+from .. import audio
+from ..attacks.base import fast_copy, frozen
+from ..config import as_dict, require
+from ..data.speech_commands import SPLITS
+from ..errors import ConfigError, DataError, shown
+from ..models.resolve import resolve_model
+from ..registry import closest
+from .certificates import KEYS, Line, certified_curve, encode, read, summary
+from .clips import load_clips
+from .environment import environment
+from .folder import claimed, write_json
+from .run import Bar, no_bar
+from .smoothing import BLOCK, Smoothed, ceiling, snr_of_radius
+from .sounds import waveforms
+from .work import fingerprint
+
+CERTIFICATES, CURVE = "certificates.jsonl", "certified.csv"
+
+
+@dataclass
+class CertificationConfig:
+    """What to certify. Raises ConfigError: a value out of range."""
+
+    model: str = "resnet"
+    sigma: float = 0.0025  # standard deviation of the noise, fraction of full scale
+    n: int = 10_000  # draws that prove
+    n0: int = 100  # draws that choose the label
+    alpha: float = 0.001  # the chance that a certificate is wrong
+    task: str | list[str] = "v2-12"
+    split: str = "test"
+    seed: int = 0
+    clips: int | None = None
+    clip_list: str | None = None
+    data: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        require(0 < self.sigma < 1, "sigma", "above 0 and below 1", self.sigma)
+        require(0 < self.alpha < 0.5, "alpha", "above 0 and below 0.5", self.alpha)
+        require(self.split in SPLITS, "split", f"one of {', '.join(SPLITS)}", self.split)
+        for key in ("n", "n0"):
+            require(getattr(self, key) >= 1, key, "1 or more", getattr(self, key))
+        require(ceiling(self.n, self.alpha, self.sigma) > 0, "n", f"enough draws to prove anything at alpha {self.alpha:g}", self.n)
+        require(self.clips is None or self.clips >= 1, "clips", "1 or more", self.clips)
+        require(0 <= self.seed < 2**63, "seed", "a whole number from 0 on", self.seed)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this run the same as another one."""
+        return as_dict(self)
+
+
+def certify(config: CertificationConfig, out: str | Path, *, batch_size: int = 64, device: str = "cpu", trust: bool = False, bar: Bar = no_bar,
+            notice: Callable[[str], None] = audio.silent) -> dict[str, Any]:
+    """Certify each clip, or those that are left, and sum up.
+
+    Args:
+        config: what to certify.
+        out: the run's folder: new, empty, or with this very run.
+        batch_size: noisy clips that the network hears in one call; changes the speed alone.
+        device: torch device.
+        trust: load models that are programs.
+        bar: makes a progress bar from (total, label).
+        notice: is told one line about what the user should know.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        SpeechAdvError: config, data, model or folder cannot be used. KeyboardInterrupt passes; what is done is kept.
+    """
+    out = Path(out)
+    model = resolve_model(config.model, trust=trust, device=device)
+    clips = load_clips(config, model.sample_rate, notice)
+    unknown = next((label for label in clips.labels_of_task if label not in model.labels), None)
+    if unknown is not None:
+        raise ConfigError(f"model '{shown(config.model)}' does not know the word '{shown(unknown)}' of the task{closest(unknown, model.labels)}")
+    about = environment(device, [config.seed]) | {
+        "clips": {"source": clips.source, "number": len(clips), "sha256": clips.fingerprint()}, "models": {config.model: fingerprint(model)}}
+    with claimed(out, config, about), frozen(model):
+        path = out / CERTIFICATES
+        have = {line["clip"] for line in _mended(path, notice)}
+        smoothed, draws = Smoothed(fast_copy(model), config.sigma, min(batch_size, BLOCK)), config.n0 + config.n
+        with bar(len(clips), f"certifying ({draws:,} draws a clip)") as advance:
+            advance(len(have & set(clips.names)))
+            for row in (row for row, name in enumerate(clips.names) if name not in have):
+                _append(path, _one(config, smoothed, waveforms(clips.pcm[row : row + 1])[0].to(device), clips.names[row], clips.labels[row]))
+                advance(1)
+        return summarise(out, clips.names)
+
+
+def _one(config: CertificationConfig, smoothed: Smoothed, clip: torch.Tensor, name: str, label: str) -> Line:
+    found = smoothed.certify(clip, name, n0=config.n0, n=config.n, alpha=config.alpha, seed=config.seed)
+    predicted = None if found.predicted is None else smoothed.model.labels[found.predicted]
+    snr = None if found.radius is None else snr_of_radius(clip, found.radius)
+    values = (name, label, config.model, predicted, found.radius, config.sigma, config.n, config.n0, config.alpha,
+              ceiling(config.n, config.alpha, config.sigma), found.votes, snr)
+    return dict(zip(KEYS, values))
+
+
+def summarise(out: Path, order: list[str] | None = None) -> dict[str, Any]:
+    """Make result.json and certified.csv from certificates.jsonl, its lines in the order of `order` first. Raises DataError: none are there."""
+    lines = read(out / CERTIFICATES)
+    if not lines:
+        raise DataError(f"'{shown(out / CERTIFICATES)}': expected certificates, found none")
+    if order is not None:
+        place = {name: index for index, name in enumerate(order)}
+        lines = sorted(lines, key=lambda line: place[line["clip"]])
+        audio.write_bytes(out / CERTIFICATES, "".join(map(encode, lines)).encode("ascii"))
+    curve = certified_curve(lines)
+    result = summary(lines) | {"curve": curve}
+    write_json(out / "result.json", result)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, curve[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(curve)
+    audio.write_bytes(out / CURVE, text.getvalue().encode("ascii"))
+    return result
+
+
+def _mended(path: Path, notice: Callable[[str], None]) -> list[Line]:
+    """The lines that are there; torn ones are taken out of the file and made again."""
+    lines = read(path)
+    whole = "".join(map(encode, lines)).encode("ascii")
+    if path.exists() and path.read_bytes() != whole:
+        notice("broken certificates are made again")
+        audio.write_bytes(path, whole)
+    return lines
+
+
+def _append(path: Path, line: Line) -> None:
+    with open(path, "ab") as file:
+        file.write(encode(line).encode("ascii"))
+        file.flush()
+        os.fsync(file.fileno())
