@@ -5,7 +5,7 @@ from .. import registry
 from ..errors import ConfigError, shown
 from .base import Defended, Defense, straight_through
 
-__all__ = ["Defended", "Defense", "defense_name", "parse_defense", "straight_through"]
+__all__ = ["Defended", "Defense", "defense_name", "parse_defense", "straight_through", "surrogates"]
 
 NONE = "none"
 
@@ -34,6 +34,12 @@ def _parse_one(part: str, spec: str, sample_rate: int) -> Defense:
         raise ConfigError(f"defense '{shown(spec)}': 'none' stands alone, it is not joined by '+'")
     name, _, argument = part.partition(":")
     return registry.lookup("defense", name).from_spec(argument, sample_rate)
+
+
+def surrogates() -> list[str]:
+    """The names of all stand-ins that some defense offers."""
+    found = (getattr(registry.lookup("defense", name), "surrogates", ()) for name in registry.names("defense"))
+    return sorted({surrogate for names in found for surrogate in names})
 
 
 def defense_name(defenses: Iterable[Defense]) -> str:

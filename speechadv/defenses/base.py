@@ -1,5 +1,5 @@
 """The contract of a defense, and a classifier with defenses in front of it, which is again a classifier."""
-from typing import Sequence
+from typing import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from ..errors import ConfigError, InputError, shown
 from ..models.layers import straight_through
 
-GRADIENTS = ("surrogate", "identity", "none")
+SURROGATE, IDENTITY, NO_GRADIENT = "surrogate", "identity", "none"
+GRADIENTS = (SURROGATE, IDENTITY, NO_GRADIENT)
 
 
 def check_waveforms(waveforms: Tensor) -> None:
@@ -27,10 +28,12 @@ class Defense(nn.Module):
     Attributes:
         name: the specification that makes it again, such as "mp3:32": `parse_defense(d.name)` gives an equal defense.
         sample_rate: Hz of the waveforms it is made for.
+        surrogates: names of its stand-ins where it has several, the default first.
         stochastic: whether two calls may differ.
         generators: of a stochastic defense, one a clip of the next batch; `speechadv.randomness.drawing` sets them.
     """
 
+    surrogates: tuple[str, ...] = ()
     stochastic = False
     generators: Sequence[torch.Generator] | None = None
     name: str
@@ -49,8 +52,11 @@ class Defense(nn.Module):
         """A differentiable stand-in whose gradient attacks use: (batch, time) -> the same shape. By default the defense itself."""
         return self(waveforms)
 
-    def fitted_surrogate(self, waveforms: Tensor, exact: Tensor) -> Tensor:
-        """The surrogate for a caller who has `exact`, which is `forward(waveforms)`: a stand-in may fit itself to what was done to this very clip."""
+    def fitted_surrogate(self, waveforms: Tensor, exact: Tensor, kind: str = "") -> Tensor:
+        """The surrogate for a caller who has `exact`, which is `forward(waveforms)`: a stand-in may fit itself to what was done to this very clip.
+
+        `kind` is one of `surrogates`; what is none of them stands for the default.
+        """
         return self.surrogate(waveforms)
 
     def generators_for(self, waveforms: Tensor) -> list[torch.Generator]:
@@ -73,12 +79,18 @@ class Defense(nn.Module):
         return type(self).surrogate is Defense.surrogate
 
 
+def gradients(defenses: Iterable[Defense]) -> tuple[str, ...]:
+    """The gradients that an attack on these defenses may follow: the general ones, and the names of their surrogates."""
+    return tuple(dict.fromkeys([*GRADIENTS, *(name for defense in defenses for name in defense.surrogates)]))
+
+
 class Defended(nn.Module):
     """A classifier behind defenses: `model(last(...first(waveforms)))`, itself a classifier.
 
     The forward pass is exact in every mode; what an attack on this model knows is set by `gradient`:
 
     - "surrogate": each defense passes back the gradient of its `surrogate`. This is the adaptive attack.
+    - the name of a surrogate, such as "mdct": the same, and a defense that has several stand-ins (`Defense.surrogates`) takes that one.
     - "identity": each defense passes the gradient back unchanged.
     - "none": the defenses pass back zeros, as a pipeline without any stand-in would.
 
@@ -87,7 +99,7 @@ class Defended(nn.Module):
     Args:
         model: nn.Module with `labels` and `sample_rate`, (batch, time) -> logits (batch, classes).
         *defenses: in the order of application; none leaves the model as it is.
-        gradient: one of "surrogate", "identity", "none".
+        gradient: "surrogate", the name of a surrogate of one of the defenses, "identity" or "none".
         draws: how many forward passes an attack averages its loss over when a defense is stochastic.
 
     Raises:
@@ -100,8 +112,9 @@ class Defended(nn.Module):
 
     def __init__(self, model: nn.Module, *defenses: Defense, gradient: str = "surrogate", draws: int = 1):
         super().__init__()
-        if gradient not in GRADIENTS:
-            raise ConfigError(f"gradient: expected one of {', '.join(GRADIENTS)}, got '{shown(gradient)}'")
+        known = gradients(defenses)
+        if gradient not in known:
+            raise ConfigError(f"gradient: expected one of {', '.join(known)}, got '{shown(gradient)}'")
         if draws < 1:
             raise ConfigError(f"draws: expected at least 1, got {draws}")
         for defense in defenses:
@@ -143,14 +156,14 @@ class Defended(nn.Module):
     def _pass(self, defense: Defense, waveforms: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and waveforms.requires_grad):
             return defense(waveforms)
-        if self.gradient == "surrogate" and defense.differentiable:
+        if self.gradient not in (IDENTITY, NO_GRADIENT) and defense.differentiable:
             return defense(waveforms)
         with torch.no_grad():
             exact = defense(waveforms)
-        if self.gradient == "none":
+        if self.gradient == NO_GRADIENT:
             # Zeros rather than no graph at all: an attack then runs, fails, and the sanity checks can say why.
             return straight_through(exact, waveforms * 0)
-        return straight_through(exact, defense.fitted_surrogate(waveforms, exact) if self.gradient == "surrogate" else waveforms)
+        return straight_through(exact, waveforms if self.gradient == IDENTITY else defense.fitted_surrogate(waveforms, exact, self.gradient))
 
     def forward(self, waveforms: Tensor) -> Tensor:
         return self.model(self.defend(waveforms))

@@ -15,12 +15,15 @@ from ..audio import to_grid, to_pcm16
 from ..errors import ConfigError, InputError, shown
 from ..registry import register
 from .base import Defense, check_waveforms
+from .mdct import coded
 
 SAMPLE_RATE = 16000
 BITRATES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 # LAME's encoder delay of 576 samples and the decoder's 528 + 1. A stream without an info tag, which is what lameenc writes, leaves both in.
 DELAY = 1105
 FASTEST = 7
+LEVEL = 0.95  # LAME turns the sound down to this share of its amplitude
+MDCT, GAIN = "mdct", "gain"  # names of the surrogates
 N_FFT = 512  # samples, of the surrogate's short-time spectrum
 TINY = 1e-8  # power far below one LSB's, so that digital silence is no division by zero
 
@@ -54,6 +57,8 @@ class MP3(Defense):
         ConfigError: another bitrate, quality, number of threads or sample rate.
         InputError: waveforms that are no floating (batch, time) or hold NaN or infinity.
     """
+
+    surrogates = (GAIN, MDCT)
 
     def __init__(self, kbps: int = 32, quality: int = FASTEST, threads: int | None = None, sample_rate: int = SAMPLE_RATE):
         super().__init__()
@@ -103,11 +108,17 @@ class MP3(Defense):
         return to_grid(torch.from_numpy(decoded)).to(waveforms)
 
     def surrogate(self, waveforms: Tensor) -> Tensor:
-        return self.fitted_surrogate(waveforms, self(waveforms))
+        kind = self.surrogates[0]
+        return self.fitted_surrogate(waveforms, self(waveforms) if kind == GAIN else waveforms, kind)
 
-    def fitted_surrogate(self, waveforms: Tensor, exact: Tensor) -> Tensor:
+    def fitted_surrogate(self, waveforms: Tensor, exact: Tensor, kind: str = "") -> Tensor:
         if not len(waveforms):
             return waveforms
+        kind = kind if kind in self.surrogates else self.surrogates[0]
+        return LEVEL * coded(waveforms, self.kbps) if kind == MDCT else self._kept(waveforms, exact)
+
+    def _kept(self, waveforms: Tensor, exact: Tensor) -> Tensor:
+        """Of each time-frequency bin the share that the codec kept of it in this very clip."""
         before = self._spectrum(waveforms)
         with torch.no_grad():
             after = self._spectrum(exact)

@@ -6,7 +6,8 @@ from typing import Any, Sequence
 from .. import config as configs
 from ..attacks.base import Attack
 from ..budgets import parse_budget
-from ..defenses import NONE, defense_name, parse_defense
+from ..defenses import NONE, defense_name, parse_defense, surrogates
+from ..defenses.base import GRADIENTS, NO_GRADIENT, SURROGATE, gradients
 from ..errors import ConfigError, shown
 from ..registry import closest, create, keywords, lookup
 from .settings import EvaluationConfig
@@ -17,11 +18,16 @@ WORST = "worst-of"  # the attack of the aggregated row over all attacks
 
 @dataclass(frozen=True)
 class AttackSpec:
-    """An attack of the config. `label` names it in rows and tables; `options` are its keywords as sorted pairs."""
+    """An attack of the config. `label` names it in rows and tables; `options` are its keywords as sorted pairs.
+
+    `gradient` and `draws` say how it asks a defended model, see `Defended`.
+    """
 
     label: str
     name: str
     options: tuple[tuple[str, Any], ...]
+    gradient: str = SURROGATE
+    draws: int = 1
 
     @property
     def white_box(self) -> bool:
@@ -41,8 +47,13 @@ class AttackSpec:
         """The attack. Raises ConfigError."""
         return create("attack", self.name, **{key: list(value) if isinstance(value, tuple) else value for key, value in self.options})
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """What the config says of it beside its name."""
+        return dict(self.options) | ({} if self.gradient == SURROGATE else {"gradient": self.gradient})
+
     def __str__(self) -> str:
-        return " ".join([self.name, *(f"{key}={_text(value)}" for key, value in self.options)])
+        return " ".join([self.name, *(f"{key}={_text(value)}" for key, value in self.said.items())])
 
 
 @dataclass(frozen=True)
@@ -81,15 +92,17 @@ class Cell:
 
 def cells(config: EvaluationConfig) -> list[Cell]:
     """The grid in the order of the table. Raises ConfigError: an unknown name, something twice, an attack that no threat uses."""
-    attacks = attack_specs(config.attacks)
-    defenses = _each_once("defenses", [defense_name(parse_defense(word)) for word in config.defenses])
+    attacks = [dataclasses.replace(spec, draws=config.draws) for spec in attack_specs(config.attacks)]
+    chains = [parse_defense(word) for word in config.defenses]
+    defenses = _each_once("defenses", [defense_name(chain) for chain in chains])
+    choices = {name: gradients(chain) for name, chain in zip(defenses, chains)} | {NONE: (SURROGATE,)}
     budgets = _each_once("budgets", [parse_budget(word).name for word in config.budgets])
     models = _each_once("models", config.models)
     grid = [cell for model in models for defense in defenses for threat in config.threats for attack in attacks
-            for budget in budgets for seed in config.seeds if (cell := _cell(model, defense, threat, attack, budget, seed, config.source))]
+            for budget in budgets for seed in config.seeds if (cell := _cell(model, defense, threat, attack, budget, seed, config.source, choices))]
     for attack in attacks:
         if not any(cell.attack == attack.label for cell in grid):
-            needed = "oblivious or adaptive" if attack.white_box else "black-box"
+            needed = ("oblivious or adaptive" if attack.gradient == SURROGATE else "adaptive and a defense that has this gradient") if attack.white_box else "black-box"
             raise ConfigError(f"config: threats: attack '{shown(attack.label)}' needs the threat {needed}, got {', '.join(config.threats)}")
     return _without(grid, config.skip)
 
@@ -102,14 +115,17 @@ def groups(grid: Sequence[Cell]) -> dict[Craft, list[Cell]]:
     return found
 
 
-def _cell(model: str, defense: str, threat: str, attack: AttackSpec, budget: str, seed: int, source: str | None) -> Cell | None:
-    """The cell, or None where threat and attack, or threat and model, do not go together."""
+def _cell(model: str, defense: str, threat: str, attack: AttackSpec, budget: str, seed: int, source: str | None,
+          choices: dict[str, tuple[str, ...]]) -> Cell | None:
+    """The cell, or None where threat and attack, threat and model, or attack and defense do not go together. `choices`: a defense's gradients."""
     if attack.white_box == (threat == "black-box") or (threat == "transfer" and model == source):
         return None
     crafted_on = {"oblivious": (model, NONE), "transfer": (source, NONE)}.get(threat, (model, defense))
     sent_on = threat in ("oblivious", "transfer")
     craft = Craft(*crafted_on, attack.spending_all() if sent_on else attack, budget, seed)
-    adaptive = threat == "adaptive" or (defense == NONE and threat != "transfer")
+    if attack.gradient not in choices[crafted_on[1]]:
+        return None
+    adaptive = threat == "adaptive" and attack.gradient != NO_GRADIENT or (defense == NONE and threat != "transfer")
     return Cell(model, defense, attack.label, threat, adaptive, budget, seed, craft)
 
 
@@ -129,16 +145,21 @@ def _spec(entry: dict[str, Any] | str, where: str) -> AttackSpec:
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise ConfigError(f"{where}: expected {{name = \"pgd\", ...}}, got {shown(repr(entry))[:80]}")
+    gradient = options.pop("gradient", SURROGATE)
     typed = configs.keywords_of("attack", name, options, where)
-    spec = AttackSpec(name, name, tuple(sorted((key, _hashable(typed[key])) for key in options)))
+    spec = AttackSpec(name, name, tuple(sorted((key, _hashable(typed[key])) for key in options)), gradient)
+    known = (*GRADIENTS, *surrogates()) if spec.white_box else (SURROGATE,)
+    if gradient not in known:
+        asks = "" if spec.white_box else f", since {name} asks for none"
+        raise ConfigError(f"{where}: gradient: expected one of {', '.join(known)}{asks}, got {shown(repr(gradient))[:80]}")
     spec.make()
     return spec
 
 
 def _label(spec: AttackSpec, all_specs: Sequence[AttackSpec]) -> str:
-    same = [dict(other.options) for other in all_specs if other.name == spec.name]
+    same = [other.said for other in all_specs if other.name == spec.name]
     differing = [key for key in sorted({key for options in same for key in options}) if len({repr(options.get(key)) for options in same}) > 1]
-    own = dict(spec.options)
+    own = spec.said
     return " ".join([spec.name, *(f"{key}={_text(own[key])}" for key in differing if key in own)])
 
 

@@ -128,7 +128,7 @@ def prepare(config: EvaluationConfig, out: Path, device: str = "cpu", trust: boo
                 raise ConfigError(f"model '{shown(word)}' does not know the word '{shown(label)}' of the task{closest(label, model.labels)}")
     for cell in grid:
         worker.defended(cell.model, cell.defense)
-        check_offered(cell.craft.attack.make(), worker.defended(cell.craft.model, cell.craft.defense))
+        check_offered(cell.craft.attack.make(), worker.attacked(cell.craft))
     about = environment(device, config.seeds) | {
         "clips": {"source": clips.source, "number": len(clips), "sha256": clips.fingerprint()},
         "models": {word: fingerprint(model) for word, model in sorted(models.items())}}

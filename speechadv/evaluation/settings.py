@@ -24,7 +24,7 @@ class EvaluationConfig:
     Raises ConfigError: a value out of range.
     """
 
-    attacks: list[dict[str, Any] | str]  # {name = "pgd", steps = 20}: the attack's own keywords
+    attacks: list[dict[str, Any] | str]  # {name = "pgd", steps = 20}: the attack's own keywords, and `gradient` (see docs/defenses.md)
     budgets: list[str]
     models: list[str] = field(default_factory=lambda: ["resnet"])  # words of --model
     defenses: list[str] = field(default_factory=lambda: ["none"])
@@ -38,6 +38,7 @@ class EvaluationConfig:
     clips: int | None = None  # a stratified part of the split; all of it by default
     clip_list: str | None = None  # a file of clip names, one a line
     data: list[str] = field(default_factory=list)  # default: SPEECHADV_DATA, else the bundled clips; ["bundled"] for these in any case
+    draws: int = 8  # passes that an attack averages over where a model or defense is random
     batch_size: int = 32
     quality: list[str] = field(default_factory=lambda: list(DEFAULT))  # measures of how it sounds, see docs/quality.md; the default needs no extra
     audio: str = "all"  # which clips' sound is kept: "all", "failures" (right before, wrong after) or "sample:N" clips
@@ -53,7 +54,8 @@ class EvaluationConfig:
         require("transfer" not in self.threats or bool(self.source), "source", "the model that the threat 'transfer' crafts on", "none")
         require(all(0 <= seed < 2**63 for seed in self.seeds), "seeds", "whole numbers from 0 on", self.seeds)
         require(len(set(self.seeds)) == len(self.seeds), "seeds", "each one once", self.seeds)
-        require(self.batch_size >= 1, "batch_size", "1 or more", self.batch_size)
+        for key in ("batch_size", "draws"):
+            require(getattr(self, key) >= 1, key, "1 or more", getattr(self, key))
         require(self.clips is None or self.clips >= 1, "clips", "1 or more", self.clips)
         require(bool(re.fullmatch(r"all|failures|sample:[1-9][0-9]{0,8}", self.audio)), "audio", "all, failures or sample:N", self.audio)
 

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from ..attacks.base import frozen, padded_call
 from ..budgets import parse_budget
 from ..defenses import Defended, parse_defense
+from ..defenses.base import SURROGATE
 from ..errors import InputError, SpeechAdvError, shown
 from ..goals import Goal, Misclassify, Target
 from ..models.resolve import resolve_model
-from ..randomness import clip_generators
+from ..randomness import clip_generators, drawing
 from .cells import Cell, Craft
 from .hearing import likeliest, words
 from .quality import measure
@@ -82,7 +83,7 @@ class Worker:
         self.run, self.device, self.trust, self.fingerprints = Path(run), device, trust, fingerprints or {}
         self.most = 2**31  # clips at a time, as far as memory is known to suffice
         self._models: dict[str, nn.Module] = {}
-        self._defended: dict[tuple[str, str], Defended] = {}
+        self._defended: dict[tuple, Defended] = {}
 
     @property
     def loaded(self) -> dict[str, nn.Module]:
@@ -99,12 +100,17 @@ class Worker:
             self._models[word] = model.eval()
         return self._models[word]
 
-    def defended(self, word: str, defense: str) -> Defended:
-        """A model behind a defense ("none" for none)."""
-        if (word, defense) not in self._defended:
+    def defended(self, word: str, defense: str, gradient: str = SURROGATE, draws: int = 1) -> Defended:
+        """A model behind a defense ("none" for none), for an attack that follows this gradient and averages over so many draws."""
+        key = word, defense, gradient, draws
+        if key not in self._defended:
             model = self.model(word)
-            self._defended[word, defense] = Defended(model, *parse_defense(defense, model.sample_rate)).to(self.device).eval()
-        return self._defended[word, defense]
+            self._defended[key] = Defended(model, *parse_defense(defense, model.sample_rate), gradient=gradient, draws=draws).to(self.device).eval()
+        return self._defended[key]
+
+    def attacked(self, craft: Craft) -> Defended:
+        """The model that a craft attacks."""
+        return self.defended(craft.model, craft.defense, craft.attack.gradient, craft.attack.draws)
 
     def do(self, item: Item) -> Done:
         """The rows of an item. Where memory does not suffice, with half as many clips at a time from then on. Raises SpeechAdvError."""
@@ -126,7 +132,7 @@ class Worker:
     def _do(self, item: Item) -> Done:
         started = time.perf_counter()
         craft, clean = item.craft, waveforms(item.pcm)
-        model = self.defended(craft.model, craft.defense)
+        model = self.attacked(craft)
         result = craft.attack.make()(model, clean.to(self.device), goal_of(item, model.labels, self.device), parse_budget(craft.budget, model.sample_rate),
                                      generators=clip_generators(craft.seed, str(craft), item.names))
         attacked = time.perf_counter()
@@ -152,17 +158,18 @@ class Worker:
     def _score(self, item: Item, cell: Cell, clean: Tensor, common: dict[str, list]) -> list[Row]:
         """The rows of one cell: what the model hears behind the defense before and after, from the saved files."""
         defended = self.defended(cell.model, cell.defense)
-        before = self._logits(defended, clean)
+        drawn = {word: clip_generators(cell.seed, f"{cell.key}|{word}", item.names) for word in ("before", "behind", "after")}  # of what is random
+        before = self._logits(defended, clean, drawn["before"])
         heard, behind = torch.stack(common["heard"]), [None] * len(item.names)
         if cell.defense == "none":
-            after = self._logits(defended, heard)
+            after = self._logits(defended, heard, drawn["after"])
         else:
             folder = cell_folder(cell)
-            with torch.no_grad():
+            with torch.no_grad(), drawing(defended, drawn["behind"]):
                 sent = defended.defend(heard.to(self.device)).cpu()
             behind = [f"{folder}/defended/{name}" for name in item.names]
             read_back = [saved(self.run, path, waveform, defended.sample_rate) for path, waveform in zip(behind, sent)]
-            after = self._logits(defended.model, torch.stack(read_back))
+            after = self._logits(defended.model, torch.stack(read_back), drawn["after"])
         labels = defended.model.labels
         columns = {key: value for key, value in common.items() if key != "heard"} | {
             "defended_audio": behind, "clean_prediction": words(before, labels), "adversarial_prediction": words(after, labels),
@@ -176,10 +183,10 @@ class Worker:
             rows.append(row if self._keeps(item, row) else without_sound(row))
         return rows
 
-    def _logits(self, model: nn.Module, heard: Tensor) -> Tensor:
-        """(batch, labels) of the model itself, not of a folded copy."""
+    def _logits(self, model: nn.Module, heard: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """(batch, labels) of the model itself, not of a folded copy: one pass, as it is deployed."""
         with frozen(model), torch.no_grad():
-            return padded_call(model, heard.to(self.device)).cpu()
+            return padded_call(model, heard.to(self.device), generators).cpu()
 
     def _may_keep(self, item: Item, name: str) -> bool:
         return item.kept != "listed" or name in item.keep
