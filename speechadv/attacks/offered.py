@@ -34,4 +34,5 @@ def check_offered(attack: Any, model: nn.Module) -> None:
     """Raise ConfigError where the attack asks for more than the model gives."""
     if not enough(needs(attack), model):
         kind = {"gradient": "the gradient", "scores": "scores"}[needs(attack)]
-        raise ConfigError(f"attack {type(attack).__name__} needs {kind}, the model gives {GIVES[access(model)]}: take one of {', '.join(offered(model))}")
+        why = next((f" ({module.why_no_gradient})" for module in model.modules() if getattr(module, "why_no_gradient", "")), "")
+        raise ConfigError(f"attack {type(attack).__name__} needs {kind}, the model gives {GIVES[access(model)]}{why}: take one of {', '.join(offered(model))}")

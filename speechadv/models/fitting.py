@@ -79,7 +79,8 @@ def settle(model: nn.Module, samples: int, exact: bool, named: str) -> nn.Module
             try:
                 rebuilt = [model.surrogate(row[None]) for row in features]
                 model.surrogate.one_by_one = not _takes_batches(model.surrogate, features, rebuilt)
-                if exact and not _alike(torch.cat(rebuilt), model(noise)):
+                heard = torch.cat(rebuilt) if model.floor is None else torch.cat(rebuilt).clamp_min(math.log(model.floor))
+                if exact and not _alike(heard, model(noise)):
                     model.surrogate, model.why_no_gradient = None, f"{named}: its rebuilding in torch does not say what the runtime says"
             except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, InputError) as problem:
                 model.surrogate, model.why_no_gradient = None, f"{named}: its rebuilding in torch does not run ({shown(str(problem))[:160]})"
