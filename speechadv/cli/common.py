@@ -1,20 +1,21 @@
 """Options and habits that the commands share. Nothing here imports torch at the top."""
-import contextlib
 import json
 import os
+import shlex
 import sys
 import unicodedata
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any, ContextManager, Iterable, Iterator, Sequence
 
 import click
 
 from ..errors import ConfigError, InputError, shown
+from . import terminal
 
 out_option = click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for what is made; made if missing.")
 seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output and nothing else there.")
-quiet_option = click.option("--quiet", is_flag=True, help="No progress and no notices.")
+quiet_option = click.option("--quiet", is_flag=True, help="No progress, no notices and no advice.")
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 model_option = click.option("--model", default="resnet", show_default=True, metavar="MODEL",
                             help="A name from `speechadv models list`, a .safetensors file with its card, package.module:factory "
@@ -42,7 +43,7 @@ def announce(voice: "Voice", *words: str) -> None:
 
 
 class Voice:
-    """How a command speaks: notices and progress on standard error, results on standard output, nothing but JSON there with --json."""
+    """How a command speaks: progress, notices and advice on standard error, results on standard output, nothing but JSON there with --json."""
 
     def __init__(self, as_json: bool = False, quiet: bool = False):
         self.as_json, self.quiet = as_json, quiet
@@ -51,6 +52,25 @@ class Voice:
         """A line of the result."""
         if not self.as_json:
             click.echo(line)
+
+    def table(self, heads: Sequence[str], lines: Sequence[Sequence[str]], numbers_from: int = 1) -> None:
+        """A table of the result; its columns from `numbers_from` on are numbers."""
+        if not self.as_json:
+            terminal.show_table(heads, lines, numbers_from)
+
+    def show(self, renderable: Any) -> None:
+        """A part of the result that rich draws."""
+        if not self.as_json:
+            terminal.show(renderable)
+
+    def advise(self, *steps: tuple[str, Sequence[object]]) -> None:
+        """What one may do next: pairs of what it gives and the words after `speechadv`. Nothing with --quiet or --json."""
+        if self.as_json or self.quiet:
+            return
+        width = max(len(gives) for gives, _ in steps)
+        click.echo("next:", err=True)
+        for gives, words in steps:
+            click.echo(f"  {gives:<{width}}  speechadv {shown(shlex.join(map(str, words)))}", err=True)
 
     def notice(self, line: str) -> None:
         """Something the user should know that is no error."""
@@ -62,17 +82,13 @@ class Voice:
         if self.as_json:
             click.echo(json.dumps(content, indent=1, allow_nan=False))  # ASCII: any terminal and any file name
 
-    @contextlib.contextmanager
-    def bar(self, total: int, label: str) -> Iterator[Any]:
-        """A progress bar on standard error with rate and time left: a function that takes the number of items finished."""
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    def bar(self, total: int | None, label: str) -> ContextManager[Any]:
+        """A progress bar on standard error with rate and time left: a context manager that gives a function of the number of items finished."""
+        return terminal.bar(total, label, self.quiet)
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, transient=True, disable=self.quiet or not console.is_terminal) as progress:
-            task = progress.add_task(label, total=total)
-            yield lambda done=1: progress.advance(task, done)
+    def byte_bar(self, label: str) -> ContextManager[Any]:
+        """The same in bytes: a function of the bytes that are there and those that there will be."""
+        return terminal.byte_bar(label, self.quiet)
 
     def progress(self, items: Iterable, label: str) -> Iterator:
         """The items, with a bar."""

@@ -1,7 +1,5 @@
 """`speechadv data`: download and check Speech Commands."""
-import contextlib
 from pathlib import Path
-from typing import Iterator
 
 import click
 
@@ -19,12 +17,15 @@ def command():
 @click.option("--url", help="Another archive (.tar or .tar.gz) instead; needs --sha256.")
 @click.option("--sha256", help="Of the archive at --url: 64 hexadecimal digits.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder that will hold the clips; new or empty.")
+@json_option
 @quiet_option
-def download(archive, url, sha256, out, quiet):
+def download(archive, url, sha256, out, as_json, quiet):
     """Fetch an official archive, check it, unpack it.
 
     ARCHIVE is v0.02 (2.4 GB), v0.01 (1.5 GB), or one of the separate 12-class test sets test-v0.02 (113 MB) and test-v0.01 (71 MB). A download that
     broke off goes on when the same command is given again; one that is there already is left alone.
+
+    With --json: {"out", "root" (for SPEECHADV_DATA), "fresh" (false where it was there already), "sha256"}.
 
     \b
     Example:
@@ -43,11 +44,14 @@ def download(archive, url, sha256, out, quiet):
         if archive not in ARCHIVES:
             raise ConfigError(f"unknown archive '{shown(archive)}'{closest(archive, ARCHIVES)} (known: {', '.join(ARCHIVES)})")
         url, sha256 = ARCHIVES[archive].url, sha256 or ARCHIVES[archive].sha256
-    voice = Voice(quiet=quiet)
-    with _byte_bar(quiet) as progress:
+    voice = Voice(as_json, quiet)
+    with voice.byte_bar("downloading") as progress:
         fresh = fetch(url, sha256, out, progress=progress, notice=voice.notice)
     voice.say(f"{shown(out)}: {'downloaded, checked and unpacked' if fresh else 'already there and complete'}")
-    voice.say(f"use it with: export SPEECHADV_DATA={shown(_root_in(out))}")
+    root = _root_in(out)
+    voice.say(f"use it with: export SPEECHADV_DATA={shown(root)}")
+    voice.advise(("count and check", ("data", "check", root)))
+    voice.document({"out": str(out), "root": str(root), "fresh": fresh, "sha256": sha256})
 
 
 def _root_in(out: Path) -> Path:
@@ -55,19 +59,6 @@ def _root_in(out: Path) -> Path:
     inside = [p for p in out.iterdir() if not p.name.startswith(".")]
     wrapped = len(inside) == 1 and inside[0].is_dir() and any(p.is_dir() for p in inside[0].iterdir())
     return inside[0] if wrapped else out
-
-
-@contextlib.contextmanager
-def _byte_bar(quiet: bool) -> Iterator:
-    """A progress bar in bytes on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @command.command()
@@ -98,12 +89,9 @@ def check(roots, as_json, quiet):
 
 
 def _tell(findings, voice: Voice) -> None:
-    width = max(len("speakers"), *(len(shown(word)) for word in findings.words))
-    voice.say(f"{'word':{width}}  {'train':>7}  {'validation':>10}  {'test':>7}")
     total = {split: sum(counts[split] for counts in findings.words.values()) for split in findings.speakers}
-    rows = {**{shown(word): counts for word, counts in findings.words.items()}, "clips": total, "speakers": findings.speakers}
-    for word, counts in rows.items():
-        voice.say(f"{word:{width}}  {counts['train']:>7}  {counts['validation']:>10}  {counts['test']:>7}")
+    rows = [*findings.words.items(), ("clips", total), ("speakers", findings.speakers)]
+    voice.table(["word", "train", "validation", "test"], [[word, *(str(counts[split]) for split in ("train", "validation", "test"))] for word, counts in rows])
     if findings.recordings:
         voice.say(f"background recordings: {', '.join(shown(Path(name).stem) for name in findings.recordings)}")
     for fault in findings.faults:

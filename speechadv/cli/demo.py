@@ -110,7 +110,6 @@ def clear(out: Path) -> None:
 def show(voice: Voice, result: dict[str, Any], out: Path, robust_model: str) -> None:
     """The table, and where to listen."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from ..errors import shown
@@ -126,9 +125,7 @@ def show(voice: Voice, result: dict[str, Any], out: Path, robust_model: str) -> 
             first = next(iter(those.values()))
             table.add_row("  " + shown(name), f"{first['clips_right']} of {first['clips']}", rate(those.get(True)), rate(those.get(False)))
         table.add_section()
-    if voice.as_json:
-        return
-    Console(highlight=False).print(table)
+    voice.show(table)
     voice.say("Sent as is: crafted on the network alone; SNR is its median. Attack adapted:")
     voice.say("crafted on the whole, defense included. In brackets: 95 % Wilson intervals in")
     voice.say("percent; so few clips leave them wide.")

@@ -12,13 +12,16 @@ from .common import Voice, device_option, json_option, out_option, quiet_option
 @click.argument("config", type=click.Path(path_type=Path))
 @out_option
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the config; may be given several times.")
+@click.option("--threat", "threats", multiple=True, metavar="THREAT",
+              help="Instead of the config's threats: oblivious, adaptive, black-box or transfer, several times; all: the first three, with Square as the "
+                   "black box where the config has none.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes on this machine.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads of torch in each process; default: the cores are shared.")
 @click.option("--trust-model-file", is_flag=True, help="Load TorchScript or torch.export models: that runs code from the file.")
 @device_option
 @json_option
 @quiet_option
-def command(config, out, overrides, workers, threads, trust_model_file, device, as_json, quiet):
+def command(config, out, overrides, threats, workers, threads, trust_model_file, device, as_json, quiet):
     """Run the grid that CONFIG describes: models x defenses x threats x attacks x budgets x seeds.
 
     Every adversarial clip is saved, read back and scored from the file. OUT holds rows, sound, tables and a page. A run that was stopped goes on
@@ -32,13 +35,16 @@ def command(config, out, overrides, workers, threads, trust_model_file, device, 
     announce(voice, *settings.models)
     check_writable(out)
     checked_device(device)
+    from ..evaluation.cells import under_threats
     from ..evaluation.run import evaluate
     from ..report.tables import cells_of_line, heads
 
+    settings = under_threats(settings, threats) if threats else settings
     try:
         result = evaluate(settings, out, workers=workers, threads=threads, device=device, trust=trust_model_file, bar=voice.bar, notice=voice.notice)
     except KeyboardInterrupt:
-        again = ["speechadv", "evaluate", str(config), "--out", str(out), *(word for override in overrides for word in ("--set", override))]
+        again = ["speechadv", "evaluate", str(config), "--out", str(out), *(word for override in overrides for word in ("--set", override)),
+                 *(word for threat in threats for word in ("--threat", threat))]
         click.echo(f"stopped; what is finished is kept. Go on with: {shlex.join(again)}", err=True)
         sys.exit(130)
     show(voice, heads(settings.targeted, result["cells"]), [cells_of_line(line) for line in result["cells"]], result["flags"], out)
@@ -49,9 +55,10 @@ def show(voice: Voice, head: list[str], lines: list[list[str]], flags: list[dict
     """The table on standard output, and where everything is."""
     from ..errors import shown
 
-    widths = [max(len(shown(row[i])) for row in [head, *lines]) for i in range(len(head))]
-    for row in [head, *lines]:
-        voice.say("  ".join(shown(cell).ljust(width) for cell, width in zip(row, widths)).rstrip())
+    voice.table(head, lines, numbers_from=5)
     for flag in flags:
-        voice.notice(f"{flag['flag']}: {flag['figure']} ({', '.join(map(str, flag['cell'].values()))}); see {flag['page']}")
+        voice.say(f"sanity flag {flag['flag']}: {shown(flag['figure'])} ({shown(', '.join(map(str, flag['cell'].values())))}); see {flag['page']}")
+    if not flags:
+        voice.say("no sanity flag was raised")
     voice.say(f"tables: {shown(out / 'table.md')}, table.csv, table.tex; listen: {shown(out / 'index.html')}")
+    voice.advise(("a figure", ("plot", "success", out)), ("tables and page again", ("report", out)), ("judge it anew", ("verify", out)))
