@@ -10,10 +10,15 @@ from ..defenses import NONE, defense_name, parse_defense, surrogates
 from ..defenses.base import GRADIENTS, NO_GRADIENT, SURROGATE, gradients
 from ..errors import ConfigError, shown
 from ..registry import closest, create, keywords, lookup
+from ..rooms import overlapping
 from .settings import EvaluationConfig
 
 CELL_KEYS = ("model", "defense", "attack", "threat", "budget", "seed")
 WORST = "worst-of"  # the attack of the aggregated row over all attacks
+TOGETHER = " & "  # between the words of models whose logits are averaged
+SENT_ON = ("oblivious", "transfer")  # threats whose clips go to something that the attack did not know
+ALL, HONEST = "all", ("oblivious", "adaptive", "black-box")
+BLACK_BOX = "square"  # the attack that stands for a black box where a config names none
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,11 @@ class AttackSpec:
     def white_box(self) -> bool:
         """Whether it asks for gradients."""
         return lookup("attack", self.name).white_box
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether its clips stand at the edge of the decision by design: they say nothing about what they are sent through."""
+        return lookup("attack", self.name).at_edge
 
     @property
     def can_spend_all(self) -> bool:
@@ -99,12 +109,27 @@ def cells(config: EvaluationConfig) -> list[Cell]:
     budgets = _each_once("budgets", [parse_budget(word).name for word in config.budgets])
     models = _each_once("models", config.models)
     grid = [cell for model in models for defense in defenses for threat in config.threats for attack in attacks
-            for budget in budgets for seed in config.seeds if (cell := _cell(model, defense, threat, attack, budget, seed, config.source, choices))]
+            for budget in budgets for seed in config.seeds if (cell := _cell(model, defense, threat, attack, budget, seed, config.sources, choices))]
     for attack in attacks:
         if not any(cell.attack == attack.label for cell in grid):
-            needed = ("oblivious or adaptive" if attack.gradient == SURROGATE else "adaptive and a defense that has this gradient") if attack.white_box else "black-box"
+            needed = "adaptive (its clips stand at the edge by design)" if attack.at_edge else ("oblivious or adaptive" if attack.gradient == SURROGATE else "adaptive and a defense that has this gradient") if attack.white_box else "black-box"
             raise ConfigError(f"config: threats: attack '{shown(attack.label)}' needs the threat {needed}, got {', '.join(config.threats)}")
+    _check_rooms(attacks, dict(zip(defenses, chains)))
     return _without(grid, config.skip)
+
+
+def under_threats(config: EvaluationConfig, words: Sequence[str]) -> EvaluationConfig:
+    """The config under other threats; "all" stands for the honest three: oblivious, adaptive and black-box.
+
+    Where "all" finds no black-box attack but noise in the config, Square is added. Raises ConfigError: an unknown threat, or no attack with gradients for "all".
+    """
+    if ALL not in words:
+        return dataclasses.replace(config, threats=list(words))
+    specs = attack_specs(config.attacks)
+    if not any(spec.white_box and spec.gradient != NO_GRADIENT for spec in specs):
+        raise ConfigError(f"--threat {ALL}: expected an attack with gradients among the config's attacks, got {', '.join(spec.label for spec in specs)}")
+    missing = [] if any(not spec.white_box and spec.name != "noise" for spec in specs) else [{"name": BLACK_BOX}]
+    return dataclasses.replace(config, threats=[*HONEST, *(word for word in words if word not in (ALL, *HONEST))], attacks=[*config.attacks, *missing])
 
 
 def groups(grid: Sequence[Cell]) -> dict[Craft, list[Cell]]:
@@ -115,13 +140,31 @@ def groups(grid: Sequence[Cell]) -> dict[Craft, list[Cell]]:
     return found
 
 
-def _cell(model: str, defense: str, threat: str, attack: AttackSpec, budget: str, seed: int, source: str | None,
+def left_out(config: EvaluationConfig) -> list[str]:
+    """A line for each attack that has no row under some threat of the config because its clips are not made to be sent on."""
+    sent = [threat for threat in config.threats if threat in SENT_ON]
+    return [f"attack '{shown(spec.label)}' stands at the edge of the decision by design: no {' or '.join(sent)} rows are made for it"
+            for spec in attack_specs(config.attacks) if sent and spec.at_edge]
+
+
+def _check_rooms(attacks: Sequence[AttackSpec], chains: dict[str, list]) -> None:
+    """Raise ConfigError where an attack would be scored in rooms that it was made for."""
+    for attack in attacks:
+        own = getattr(attack.make(), "rooms", None)
+        for name, chain in chains.items():
+            if own is not None and any(overlapping(own, defense.rooms) for defense in chain if hasattr(defense, "rooms")):
+                raise ConfigError(f"config: defenses: '{shown(name)}': attack '{shown(attack.label)}' is made for rooms {shown(own)}: score it in others")
+
+
+def _cell(model: str, defense: str, threat: str, attack: AttackSpec, budget: str, seed: int, sources: Sequence[str],
           choices: dict[str, tuple[str, ...]]) -> Cell | None:
     """The cell, or None where threat and attack, threat and model, or attack and defense do not go together. `choices`: a defense's gradients."""
-    if attack.white_box == (threat == "black-box") or (threat == "transfer" and model == source):
+    if attack.white_box == (threat == "black-box") or (threat == "transfer" and model in sources):
         return None
-    crafted_on = {"oblivious": (model, NONE), "transfer": (source, NONE)}.get(threat, (model, defense))
-    sent_on = threat in ("oblivious", "transfer")
+    sent_on = threat in SENT_ON
+    if sent_on and attack.at_edge or lookup("attack", attack.name).sent and not sent_on and defense != NONE:
+        return None
+    crafted_on = {"oblivious": (model, NONE), "transfer": (TOGETHER.join(sources), NONE)}.get(threat, (model, defense))
     craft = Craft(*crafted_on, attack.spending_all() if sent_on else attack, budget, seed)
     if attack.gradient not in choices[crafted_on[1]]:
         return None
