@@ -210,6 +210,13 @@ def write_pcm16(path: str | Path, waveform, sample_rate: int = 16000) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def wav_bytes(pcm: np.ndarray, sample_rate: int) -> bytes:
+    """A 16-bit WAV file of int16 samples (time,), in memory."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, pcm, sample_rate, subtype="PCM_16", format="WAV")
+    return buffer.getvalue()
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a file all or nothing: aside in the same folder, synced, renamed. Raises SpeechAdvError where that fails."""
     path = Path(path)

@@ -21,16 +21,30 @@ Row = dict[str, Any]
 
 def encode(row: Row) -> str:
     """A row as a line: the keys in their order, then the checksum."""
-    content = json.dumps({key: row[key] for key in keys(row)}, allow_nan=False)
+    return sealed({key: row[key] for key in keys(row)})
+
+
+def sealed(row: Row) -> str:
+    """Anything that JSON can hold as a line that ends in its checksum."""
+    content = json.dumps(row, allow_nan=False)
     return f'{content[:-1]}, "{CHECK}": "{_sum(content)}"}}\n'
 
 
 def decode(line: str) -> Row | None:
     """The row of a line without its checksum; None where the line is torn or changed."""
+    row = unsealed(line)
+    try:
+        return row if row is not None and tuple(row) == keys(row) else None
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def unsealed(line: str) -> Row | None:
+    """What `sealed` made a line of; None where the line is torn or changed."""
     try:
         row = json.loads(line)
         check = row.pop(CHECK)
-        whole = tuple(row) == keys(row) and line.endswith("\n") and check == _sum(json.dumps(row, allow_nan=False))
+        whole = line.endswith("\n") and check == _sum(json.dumps(row, allow_nan=False))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return row if whole else None

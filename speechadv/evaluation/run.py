@@ -14,6 +14,7 @@ from ..registry import closest
 from . import engine, quality, rows as row_files
 from .cells import Cell, Craft, cells, groups
 from .clips import ClipSet, load_clips
+from .corrupted import Damage, damage_of, hear_damaged
 from .environment import environment
 from .folder import PROBES, ROWS, TIMING, claimed, write_json
 from .probes import probe_all
@@ -65,6 +66,8 @@ def evaluate(config: EvaluationConfig, out: str | Path, *, workers: int = 1, thr
         with claimed(out, config, plan.environment):
             produce(plan, workers, threads, bar, notice)
             finish(plan, bar)
+            if plan.damage:
+                hear_damaged(plan.damage, out, bar)
             result = write_tables(out)
             write_page(out)
     return result
@@ -100,6 +103,7 @@ class Plan:
     clips: ClipSet
     worker: Worker
     environment: dict[str, Any]
+    damage: Damage | None = None
 
     @cached_property
     def order(self) -> dict[tuple, int]:
@@ -129,10 +133,11 @@ def prepare(config: EvaluationConfig, out: Path, device: str = "cpu", trust: boo
     for cell in grid:
         worker.defended(cell.model, cell.defense)
         check_offered(cell.craft.attack.make(), worker.attacked(cell.craft))
+    damage = damage_of(config, worker, clips, list(dict.fromkeys((cell.model, cell.defense) for cell in grid)))
     about = environment(device, config.seeds) | {
         "clips": {"source": clips.source, "number": len(clips), "sha256": clips.fingerprint()},
         "models": {word: fingerprint(model) for word, model in sorted(models.items())}}
-    return Plan(config, out, grid, clips, worker, about)
+    return Plan(config, out, grid, clips, worker, about, damage)
 
 
 def produce(plan: Plan, workers: int, threads: int | None, bar: Bar, notice: Callable[[str], None]) -> None:

@@ -41,6 +41,8 @@ class EvaluationConfig:
     draws: int = 8  # passes that an attack averages over where a model or defense is random
     batch_size: int = 32
     quality: list[str] = field(default_factory=lambda: list(DEFAULT))  # measures of how it sounds, see docs/quality.md; the default needs no extra
+    corruptions: list[str] = field(default_factory=list)  # everyday damage to hear the clips through, or ["all"]; see docs/corruptions.md
+    corruption_reference: str = "resnet"  # the model that errors under corruptions are relative to
     audio: str = "all"  # which clips' sound is kept: "all", "failures" (right before, wrong after) or "sample:N" clips
 
     def __post_init__(self):

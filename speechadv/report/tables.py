@@ -9,10 +9,12 @@ from ..errors import InputError, shown
 from ..evaluation import rows as row_files
 from ..evaluation.aggregate import classes, table
 from ..evaluation.cells import cells
+from ..evaluation.corruption_errors import columns
 from ..evaluation.folder import ENVIRONMENT, PROBES, ROWS, read_config, read_json, write_json
 from ..evaluation.sanity import flags
 from ..evaluation.quality import MEASURES, gaps
 from ..evaluation.settings import EvaluationConfig
+from . import corruptions
 
 COLUMNS = (
     "model", "defense", "attack", "threat", "adaptive", "budget", "seed", "clips", "clips_right",
@@ -20,6 +22,7 @@ COLUMNS = (
     "targeted_success", "targeted_success_low", "targeted_success_high",
     "snr_db_median", "linf_median", "masking_excess_db_median", "passes_mean", "goal",
 )  # then the medians of the run's measures of quality
+DAMAGE = ("corruption_accuracy", "mce")  # and last these, where the run has corruptions
 NOT_ADAPTIVE = "not attacked adaptively"
 NOTHING = "–"
 NOTES = """\
@@ -39,9 +42,10 @@ def write_tables(run: str | Path) -> dict[str, Any]:
     if not rows:
         raise InputError(f"'{shown(run)}': has no rows yet; go on with `speechadv evaluate`")
     probes = read_json(run / PROBES) if (run / PROBES).exists() else []
-    lines = table(rows, config.targeted)
+    damaged = corruptions.summarised(run, config)
+    lines = [line | (columns(damaged, line) if damaged else {}) for line in table(rows, config.targeted)]
     result = {"goal": config.goal, "finished": finished(run, config, len(rows)), "rows": len(rows), "cells": lines, "flags": flags(rows, config, probes),
-              "classes": classes(rows), "quality_gaps": gaps(rows)}
+              "classes": classes(rows), "quality_gaps": gaps(rows), "corruptions": damaged, "corruption_reference": config.corruption_reference}
     write_bytes(run / "table.csv", as_csv(lines).encode("utf-8"))
     write_bytes(run / "table.md", as_markdown(result).encode("utf-8"))
     write_bytes(run / "table.tex", as_latex(lines, config.targeted).encode("utf-8"))
@@ -57,7 +61,7 @@ def finished(run: Path, config: EvaluationConfig, rows: int) -> bool:
 
 def as_csv(lines: Sequence[dict[str, Any]]) -> str:
     """The table at full precision: fractions of 1, empty where undefined, true and false in lower case."""
-    buffer, columns = io.StringIO(), (*COLUMNS, *(f"{name}_median" for name in measures(lines)))
+    buffer, columns = io.StringIO(), (*COLUMNS, *(f"{name}_median" for name in measures(lines)), *damage_columns(lines))
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_exact(line[column]) for column in columns] for line in lines)
@@ -67,6 +71,11 @@ def as_csv(lines: Sequence[dict[str, Any]]) -> str:
 def measures(lines: Sequence[dict[str, Any]]) -> list[str]:
     """The measures of quality that the lines of a table have."""
     return [name for name in MEASURES if lines and all(f"{name}_median" in line for line in lines)]
+
+
+def damage_columns(lines: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """The columns on everyday damage, where the run has them."""
+    return DAMAGE if lines and all(name in line for line in lines for name in DAMAGE) else ()
 
 
 def _exact(value: Any) -> str:
@@ -81,14 +90,16 @@ def cells_of_line(line: dict[str, Any]) -> list[str]:
     return [line["model"], line["defense"], line["attack"], line["threat"], line["budget"], str(line["seed"]), str(line["clips"]),
             str(line["clips_right"]), percent(line, "clean_accuracy"), robust, percent(line, "targeted_success"),
             number(line["snr_db_median"], ".1f"), number(line["linf_median"], ".5f"), number(line["masking_excess_db_median"], ".1f"),
-            number(line["passes_mean"], ".1f"), *(number(line[f"{name}_median"], MEASURES[name].form) for name in measures([line]))]
+            number(line["passes_mean"], ".1f"), *(number(line[f"{name}_median"], MEASURES[name].form) for name in measures([line])),
+            *("–" if line[name] is None else f"{100 * line[name]:.1f}" for name in damage_columns([line]))]
 
 
 def heads(targeted: bool, lines: Sequence[dict[str, Any]] = ()) -> list[str]:
     """The heads of `cells_of_line`, those of the lines' measures of quality last. Robust accuracy under a targeted attack is marked: it is no robust accuracy in the untargeted sense."""
     robust = "robust % (targeted run)" if targeted else "robust %"
     return ["model", "defense", "attack", "threat", "budget", "seed", "clips", "right", "clean %", robust, "targeted success %", "SNR dB",
-            "L-inf", "masking excess dB", "passes", *(MEASURES[name].head for name in measures(lines))]
+            "L-inf", "masking excess dB", "passes", *(MEASURES[name].head for name in measures(lines)),
+            *(["accuracy under corruptions %", "mCE %"] if damage_columns(lines) else [])]
 
 
 def percent(line: dict[str, Any], name: str) -> str:
@@ -107,7 +118,8 @@ def as_markdown(result: dict[str, Any]) -> str:
     """The table, its notes, the flags and the accuracies by label."""
     targeted = result["goal"] == "targeted"
     table_text = markdown_table(heads(targeted, result["cells"]), [cells_of_line(line) for line in result["cells"]])
-    parts = [table_text, NOTES, _gaps(result), _flags(result["flags"]), _classes(result["classes"])]
+    parts = [table_text, NOTES, _gaps(result), _flags(result["flags"]),
+             corruptions.as_text(result["corruptions"], result["corruption_reference"], markdown_table), _classes(result["classes"])]
     if not result["finished"]:
         parts.insert(0, "**This run is not finished: the numbers are those of the rows that are there.**")
     return "\n\n".join(filter(None, parts)) + "\n"

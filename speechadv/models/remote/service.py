@@ -1,17 +1,15 @@
 """A black box as a classifier: rate limit, retries, time-out, and a number of queries that is never exceeded."""
 import hashlib
-import io
 import re
 import time
 from dataclasses import dataclass
 from typing import Any
 
-import soundfile
 import torch
 from torch import Tensor, nn
 
 from ... import config as configs
-from ...audio import to_pcm16
+from ...audio import to_pcm16, wav_bytes
 from ...errors import ConfigError, InputError, shown
 from ..foreign import Request, check_labels, words
 from .answers import Answer, logits, parse
@@ -129,13 +127,6 @@ class Service(nn.Module):
         if self.settings.per_second:
             time.sleep(max(0.0, self._next - now))
             self._next = max(now, self._next) + 1 / self.settings.per_second
-
-
-def wav_bytes(pcm, sample_rate: int) -> bytes:
-    """A 16-bit WAV file of int16 samples (time,), in memory."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, pcm, sample_rate, subtype="PCM_16", format="WAV")
-    return buffer.getvalue()
 
 
 def load_service(request: Request) -> Service:
