@@ -159,6 +159,9 @@ class Attack(ABC):
     """An attack; its constructor's keywords are its configuration."""
 
     white_box = True  # asks for gradients
+    learns = False  # from other clips before it attacks, by a method `fit`: see `universal`
+    at_edge = False  # what it finds stands at the edge of the decision by design: for verdicts on the very model, never to be sent elsewhere
+    sent = False  # what it finds is made for a way through something else, which it brings along: attacks the undefended model alone
     label_suffices = False  # of a black box: asks for labels alone
 
     @final

@@ -68,6 +68,7 @@ def shrink(problem: Problem, start: Tensor, *, steps: int, rule: Shrinking, loss
 class MinimumNorm(Attack):
     """An attack that looks for the smallest perturbation that works. What it returns lies inside the budget, as far inside as it could find."""
 
+    at_edge = True
     steps: int
     restarts = 1
     quietest = True

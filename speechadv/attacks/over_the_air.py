@@ -36,6 +36,8 @@ class OverTheAir(Attack):
         ConfigError: a value out of range, or no such folder. SpeechAdvError: pyroomacoustics is not installed.
     """
 
+    sent = True
+
     def __init__(self, steps: int = 60, rooms: str = "0-29", copies: int = 4, gain_db: float = 6.0, shift: float = 0.05, noise_db: float = 20.0,
                  step_size: float = 0.0, momentum: float = 0.9, loss: str = "cross_entropy", sample_rate: int = 16000):
         for name, value, least in (("steps", steps, 1), ("copies", copies, 1), ("step_size", step_size, 0), ("momentum", momentum, 0), ("shift", shift, 0)):

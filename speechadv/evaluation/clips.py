@@ -39,6 +39,15 @@ class ClipSet:
     def __len__(self) -> int:
         return len(self.names)
 
+    def part(self, rows: Sequence[int]) -> "ClipSet":
+        """Some of them, by their positions."""
+        names, labels = [self.names[row] for row in rows], [self.labels[row] for row in rows]
+        return ClipSet(names, labels, self.pcm[list(rows)], self.sample_rate, self.source, self.labels_of_task)
+
+    def stratified(self, most: int) -> "ClipSet":
+        """At most so many of them, each label in proportion, in the same order."""
+        return self.part(sorted(_stratified(list(range(len(self))), self.names, self.labels)[:most]))
+
     def fingerprint(self) -> str:
         """SHA-256 over names, labels and samples."""
         digest = hashlib.sha256()

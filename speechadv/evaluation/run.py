@@ -11,8 +11,8 @@ from .. import audio
 from ..attacks.offered import check_offered
 from ..errors import ConfigError, shown
 from ..registry import closest
-from . import engine, quality, rows as row_files
-from .cells import Cell, Craft, cells, groups
+from . import engine, fitting, quality, rows as row_files
+from .cells import Cell, Craft, cells, groups, left_out
 from .clips import ClipSet, load_clips
 from .corrupted import Damage, damage_of, hear_damaged
 from .environment import environment
@@ -130,7 +130,10 @@ def prepare(config: EvaluationConfig, out: Path, device: str = "cpu", trust: boo
         for label in clips.labels_of_task:
             if label not in model.labels:
                 raise ConfigError(f"model '{shown(word)}' does not know the word '{shown(label)}' of the task{closest(label, model.labels)}")
+    for line in left_out(config):
+        notice(line)
     for cell in grid:
+        fitting.check(config, cell.craft.attack.make(), clips)
         worker.defended(cell.model, cell.defense)
         check_offered(cell.craft.attack.make(), worker.attacked(cell.craft))
     damage = damage_of(config, worker, clips, list(dict.fromkeys((cell.model, cell.defense) for cell in grid)))
@@ -144,6 +147,7 @@ def produce(plan: Plan, workers: int, threads: int | None, bar: Bar, notice: Cal
     """Make the rows that are missing."""
     path, have = plan.out / ROWS, known_rows(plan, notice)
     items = list(missing_items(plan, have))
+    learn(plan, items, bar)
     with bar(len(plan.order), "attacking") as advance:
         advance(len(have))
         for done in engine.run(items, plan.worker, workers, threads):
@@ -182,10 +186,32 @@ def missing_items(plan: Plan, have: set[tuple]) -> Iterator[Item]:
     keep = frozenset(_sample(clips.names, int(number))) if number else frozenset()
     for craft, its_cells in groups(plan.grid).items():
         rows = [i for i, name in enumerate(clips.names) if any((*cell.key, name) not in have for cell in its_cells)]
-        for start in range(0, len(rows), config.batch_size):
-            block = rows[start : start + config.batch_size]
-            yield Item(craft, its_cells, [clips.names[i] for i in block], [clips.labels[i] for i in block], _targets(plan, craft, block),
-                       clips.pcm[block], "listed" if number else kept, keep, tuple(config.quality))
+        for fold, block in _blocks(plan, craft, rows):
+            targets = _targets(plan, craft, block)
+            fits = fitting.needed(craft, fold, targets) if fold else {}
+            yield Item(craft, its_cells, [clips.names[i] for i in block], [clips.labels[i] for i in block], targets, clips.pcm[block],
+                       "listed" if number else kept, keep, tuple(config.quality), fits)
+
+
+def _blocks(plan: Plan, craft: Craft, rows: list[int]) -> Iterator[tuple[fitting.Fold | None, list[int]]]:
+    """The rows in blocks; those of an attack that learns, fold by fold."""
+    size = plan.config.batch_size
+    for fold in fitting.folds(plan.clips) if craft.attack.make().learns else [None]:
+        held = [row for row in rows if fold is None or fold.holds(plan.clips.names[row])]
+        for start in range(0, len(held), size):
+            yield fold, held[start : start + size]
+
+
+def learn(plan: Plan, items: list[Item], bar: Bar) -> None:
+    """Fit what the items need and the run does not hold yet."""
+    wanted = {path: (item, target or None) for item in items for target, path in item.fits.items() if not (plan.out / path).exists()}
+    if not wanted:
+        return
+    with bar(len(wanted), "fitting") as advance:
+        for path, (item, target) in wanted.items():
+            (fold,) = (fold for fold in fitting.folds(plan.clips) if fold.holds(item.names[0]))
+            fitting.make(plan.out / path, plan.config, item.craft, fold, target, plan.worker.attacked(item.craft), plan.worker.device)
+            advance(1)
 
 
 def _targets(plan: Plan, craft: Craft, block: list[int]) -> list[str] | None:

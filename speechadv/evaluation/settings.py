@@ -18,7 +18,7 @@ class EvaluationConfig:
     """What to run: models x defenses x threats x attacks x budgets x seeds, on the clips of one split.
 
     Threats: "oblivious" crafts on the undefended model with the whole budget spent and sends the result through the defense; "transfer" does so
-    with the model `source` and sends the result to the other models; "adaptive" attacks the defended model itself, with gradients; "black-box"
+    with the model `source`, or with several models whose logits are averaged, and sends the result to the other models; "adaptive" attacks the defended model itself, with gradients; "black-box"
     are the attacks that ask for no gradients, on the defended model.
 
     Raises ConfigError: a value out of range.
@@ -32,7 +32,7 @@ class EvaluationConfig:
     split: str = "test"
     goal: str = "untargeted"
     threats: list[str] = field(default_factory=lambda: ["oblivious", "adaptive", "black-box"])
-    source: str | None = None  # the model that "transfer" crafts on
+    source: str | list[str] | None = None  # the model that "transfer" crafts on, or several
     skip: list[dict[str, Any]] = field(default_factory=list)  # cells that are left out: {model = "resnet-at", threat = "oblivious"} for all such
     seeds: list[int] = field(default_factory=lambda: [0])
     clips: int | None = None  # a stratified part of the split; all of it by default
@@ -53,6 +53,7 @@ class EvaluationConfig:
         for threat in self.threats:
             require(threat in THREATS, "threats", f"some of {', '.join(THREATS)}", threat)
         require(len(set(self.threats)) == len(self.threats), "threats", "each one once", ", ".join(self.threats))
+        require(len(set(self.sources)) == len(self.sources), "source", "each one once", ", ".join(self.sources))
         require("transfer" not in self.threats or bool(self.source), "source", "the model that the threat 'transfer' crafts on", "none")
         require(all(0 <= seed < 2**63 for seed in self.seeds), "seeds", "whole numbers from 0 on", self.seeds)
         require(len(set(self.seeds)) == len(self.seeds), "seeds", "each one once", self.seeds)
@@ -60,6 +61,11 @@ class EvaluationConfig:
             require(getattr(self, key) >= 1, key, "1 or more", getattr(self, key))
         require(self.clips is None or self.clips >= 1, "clips", "1 or more", self.clips)
         require(bool(re.fullmatch(r"all|failures|sample:[1-9][0-9]{0,8}", self.audio)), "audio", "all, failures or sample:N", self.audio)
+
+    @property
+    def sources(self) -> list[str]:
+        """The models that "transfer" crafts on."""
+        return [self.source] if isinstance(self.source, str) else list(self.source or ())
 
     @property
     def targeted(self) -> bool:

@@ -15,9 +15,11 @@ from ..defenses import Defended, parse_defense
 from ..defenses.base import SURROGATE
 from ..errors import InputError, SpeechAdvError, shown
 from ..goals import Goal, Misclassify, Target
+from ..models.averaged import Averaged
 from ..models.resolve import resolve_model
 from ..randomness import clip_generators, drawing
-from .cells import Cell, Craft
+from . import fitting
+from .cells import TOGETHER, Cell, Craft
 from .hearing import likeliest, words
 from .quality import measure
 from .rows import Row
@@ -33,6 +35,7 @@ class Item:
         pcm: int16 (clips, time).
         kept: which clips' sound stays: "all", "failures" or "listed" (those in `keep`).
         quality: measures of how it sounds.
+        fits: files of what the attack has learned, by target word ("" for none).
     """
 
     craft: Craft
@@ -44,6 +47,7 @@ class Item:
     kept: str = "all"
     keep: frozenset[str] = frozenset()
     quality: Sequence[str] = ()
+    fits: dict[str, str] = field(default_factory=dict)
 
     def part(self, rows: slice) -> "Item":
         """Some of its clips."""
@@ -93,7 +97,8 @@ class Worker:
     def model(self, word: str) -> nn.Module:
         """A model by its word, in evaluation mode. Raises InputError where its weights are others than before."""
         if word not in self._models:
-            model = resolve_model(word, trust=self.trust, device=self.device)
+            together = word.split(TOGETHER)
+            model = Averaged([self.model(each) for each in together]) if len(together) > 1 else resolve_model(word, trust=self.trust, device=self.device)
             found = fingerprint(model)
             if self.fingerprints.setdefault(word, found) != found:
                 raise InputError(f"model '{shown(word)}': its weights are others than when the run began; a factory must give the same ones each time")
@@ -132,8 +137,10 @@ class Worker:
     def _do(self, item: Item) -> Done:
         started = time.perf_counter()
         craft, clean = item.craft, waveforms(item.pcm)
-        model = self.attacked(craft)
-        result = craft.attack.make()(model, clean.to(self.device), goal_of(item, model.labels, self.device), parse_budget(craft.budget, model.sample_rate),
+        model, attack = self.attacked(craft), craft.attack.make()
+        if item.fits:
+            fitting.load(self.run, item.fits, attack, model)
+        result = attack(model, clean.to(self.device), goal_of(item, model.labels, self.device), parse_budget(craft.budget, model.sample_rate),
                                      generators=clip_generators(craft.seed, str(craft), item.names))
         attacked = time.perf_counter()
         saved_clips = self._save(item, clean, result.adversarial.cpu())
