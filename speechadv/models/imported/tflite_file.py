@@ -96,7 +96,7 @@ class Call:
             if total > 4 * len(self.schema.content):  # many tensors of one buffer
                 raise InputError(f"{self.schema.named}: its constants hold more than the file does")
             real = tensor.real()
-            self.graph.constants[name] = np.ascontiguousarray(real if change is None else change(real))
+            self.graph.constants[name] = np.array(real if change is None else change(real), order="C")
         return name
 
     def whole_numbers(self, place: int) -> list[int]:
