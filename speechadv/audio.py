@@ -25,6 +25,7 @@ MAX_FRAMES = 2**27
 LOUDEST_FLOAT = 16.0  # beyond it (24 dB over full scale) a float file holds integers by mistake, not headroom
 RATES = (1000, 768000)  # Hz
 BLOCK = 1 << 15  # frames
+ASIDE = ".speechadv-"  # how a file is called that is not whole yet
 ROUNDED = {"PCM_24": "24-bit", "PCM_32": "32-bit", "FLOAT": "32-bit float", "DOUBLE": "64-bit float"}
 OPEN_ENDED = (0, 0xFFFFFFFF)  # data sizes that programs write when they stream into a pipe
 Notice = Callable[[str], None]
@@ -220,7 +221,7 @@ def wav_bytes(pcm: np.ndarray, sample_rate: int) -> bytes:
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a file all or nothing: aside in the same folder, synced, renamed. Raises SpeechAdvError where that fails."""
     path = Path(path)
-    aside = path.parent / f".speechadv-{secrets.token_hex(8)}"  # short: the wanted name may use all 255 bytes
+    aside = path.parent / f"{ASIDE}{secrets.token_hex(8)}"  # short: the wanted name may use all 255 bytes
     try:
         try:
             with open(aside, "xb") as file:

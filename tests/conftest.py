@@ -55,9 +55,8 @@ def fitted(model: torch.nn.Module, waveforms: torch.Tensor, classes: torch.Tenso
     return model.eval()
 
 
-@pytest.fixture(scope="session")
-def tiny_weights(tmp_path_factory):
-    """A .safetensors file with its card: a TC-ResNet8 of a few thousand weights that hears the words above."""
+def tiny_model(folder):
+    """A .safetensors file with its card in a folder: a TC-ResNet8 of a few thousand weights that hears the words above."""
     from speechadv.models.pretrained import save_model
     from speechadv.registry import create
 
@@ -66,7 +65,13 @@ def tiny_weights(tmp_path_factory):
         torch.manual_seed(0)
         model = fitted(create("model", "tc_resnet8", LABELS, **configuration), *several(12, seed=1))
     card = {"name": "tiny", "architecture": "tc_resnet8", "configuration": configuration, "task": list(LABELS)}
-    return save_model(model, card, tmp_path_factory.mktemp("weights"))
+    return save_model(model, card, folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory):
+    """See `tiny_model`."""
+    return tiny_model(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture
@@ -118,12 +123,11 @@ def run(capsys):
     return call
 
 
-@pytest.fixture(scope="session")
-def data_root(tmp_path_factory):
+def small_data(root):
     """A folder in Speech Commands' layout: each word by speakers of every split (the official hash decides), and a background recording."""
     from speechadv.data import official_split
 
-    root, rng = tmp_path_factory.mktemp("speech_commands"), np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     wanted = {"train": 8, "validation": 3, "test": 3}
     for number in range(1000):
         speaker = f"{number:08x}"
@@ -137,3 +141,9 @@ def data_root(tmp_path_factory):
     noise = on_grid(rng.normal(0, 0.003, 15 * RATE))
     soundfile.write(root / "_background_noise_" / "hum.wav", noise, RATE, subtype="PCM_16")
     return root
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory):
+    """See `small_data`."""
+    return small_data(tmp_path_factory.mktemp("speech_commands"))

@@ -16,7 +16,7 @@ LAYERS = [
     {"report", "evaluation", "training"},
     {"attacks", "defenses"},
     {"models", "data", "budgets", "goals", "masking", "rooms"},
-    {"audio", "registry", "config", "randomness", "errors"},
+    {"audio", "registry", "config", "randomness", "locks", "memory", "errors"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 HEAVY = ("torch", "numpy", "librosa", "matplotlib", "soundfile", "scipy", "torchaudio")

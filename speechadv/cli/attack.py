@@ -171,11 +171,12 @@ def heard_in(model, waveforms: list, clips: list[Clip], device: str) -> tuple[li
 
 def check_folder(out: Path, identity: dict[str, Any]) -> None:
     """Raise InputError unless results can go there: a new or empty folder, or one that this very command made (it is made again)."""
+    from ..audio import ASIDE
     from ..evaluation.folder import ENVIRONMENT, read_json
 
     if out.exists() and not out.is_dir():
         raise InputError(f"--out '{shown(out)}': expected a folder, got a file")
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(not file.name.startswith(ASIDE) for file in out.iterdir()):
         made = read_json(out / ENVIRONMENT) if (out / ENVIRONMENT).is_file() else None
         if not isinstance(made, dict) or made.get("command") != identity:
             raise InputError(f"--out '{shown(out)}': expected an empty or new folder, or one of the same command; name another one")
@@ -187,15 +188,18 @@ def attacked(job: Job, clips: list[Clip], out: Path, voice: Voice) -> list[dict[
     from .. import config as configs
     from ..audio import write_bytes
     from ..evaluation.environment import environment
-    from ..evaluation.folder import CONFIG, ENVIRONMENT, ROWS, locked, write_json
+    from ..evaluation.folder import CONFIG, ENVIRONMENT, ROWS, write_json
     from ..evaluation.rows import rewrite
+    from ..locks import locked
+    from ..memory import Parts
 
     settings = as_evaluation(job, clips)
     about = environment(job.device, [job.seed]) | {"command": job.identity([clip.file for clip in clips])}
     out.mkdir(parents=True, exist_ok=True)
     with locked(out), voice.bar(len(clips), "attacking") as advance:
         write_json(out / ENVIRONMENT, about)
-        rows = [row for batch in batches(clips) for row in attack_batch(job, batch, out, advance)]
+        parts = Parts(BATCH).each(clips, lambda batch: attack_batch(job, batch, out, advance), voice.notice, f"attacking {job.word} behind {job.defense}")
+        rows = [row for part in parts for row in part]
         # A clip that was heard as the target from the start is no success: reports must not count it.
         rewrite(out / ROWS, [row for row in rows if row["clean_prediction"] != row["target"]])
         write_bytes(out / CONFIG, configs.dumps(settings).encode("utf-8"))

@@ -2,8 +2,10 @@
 import dataclasses
 import itertools
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import threading
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -67,13 +69,20 @@ def _one_pool(waiting: dict[int, Item], worker: Worker, workers: int, threads: i
 
 
 def _begin(run: str, device: str, trust: bool, fingerprints: dict[str, str], threads: int) -> None:
-    """Of a child process: the parent alone listens to Ctrl-C."""
+    """Of a child process: the parent alone listens to Ctrl-C, and its end is the child's."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(threads)
     _worker = Worker(Path(run), device, trust, fingerprints)
+
+
+def _end_with_the_parent() -> None:
+    """A parent that is killed tells nobody: its children would wait for work for ever."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _do(item: Item) -> Done:

@@ -1,17 +1,16 @@
 """The folder of a run: claimed by one process at a time, and only for the run that it holds."""
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any, Iterator
 
 from .. import config as configs
-from ..audio import write_bytes
+from ..audio import ASIDE, write_bytes
 from ..errors import ConfigError, InputError, shown
+from ..locks import locked
 from .settings import EvaluationConfig
 
 CONFIG, ENVIRONMENT, ROWS, TIMING, PROBES = "config.toml", "environment.json", "rows.jsonl", "timing.jsonl", "probes.json"
-ASIDE = ".speechadv-"  # how audio.write_bytes names a file that is not whole yet
 
 
 @contextlib.contextmanager
@@ -30,29 +29,11 @@ def claimed(out: Path, config: EvaluationConfig, environment: dict[str, Any]) ->
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         check(out, config, environment)  # it may have been another run's in between
-        for leftover in out.glob(f"{ASIDE}*"):
-            leftover.unlink(missing_ok=True)
         if not (out / CONFIG).exists():
             write_bytes(out / CONFIG, configs.dumps(config).encode("utf-8"))
         if not (out / ENVIRONMENT).exists():
             write_json(out / ENVIRONMENT, environment)
         yield out
-
-
-@contextlib.contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a folder; the system lets go of it when the process ends in whatever way."""
-    import fcntl
-
-    descriptor = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"--out '{shown(out)}': another process is working on this run; wait for it or name another folder") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def check(out: Path, config: EvaluationConfig, environment: dict[str, Any]) -> None:

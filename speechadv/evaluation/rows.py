@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Iterable, Sequence
 
 from ..audio import write_bytes
-from ..errors import DataError, shown
+from ..errors import DataError, SpeechAdvError, shown
 from . import hearing, quality
 from .cells import CELL_KEYS
 
@@ -99,9 +99,21 @@ def rewrite(path: Path, rows: Iterable[Row]) -> None:
 
 
 def append(path: Path, rows: Sequence[Row]) -> None:
-    """Further rows, flushed to the disk."""
-    with open(path, "ab") as file:
-        for row in rows:
-            file.write(encode(row).encode("ascii"))
-            file.flush()
-        os.fsync(file.fileno())
+    """Further rows, flushed to the disk. Raises SpeechAdvError where that fails; no part of a row stays then."""
+    append_lines(path, "".join(map(encode, rows)))
+
+
+def append_lines(path: Path, lines: str) -> None:
+    """Whole lines at the end of a file, flushed to the disk, or none of them. Raises SpeechAdvError where that fails."""
+    try:
+        with open(path, "ab", buffering=0) as file:
+            before, content = file.tell(), memoryview(lines.encode("ascii"))
+            try:
+                while content:  # a disk that becomes full takes a part
+                    content = content[file.write(content) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(before)
+                raise
+    except OSError as problem:
+        raise SpeechAdvError(f"cannot write '{shown(path)}': {problem.strerror or problem}; what is finished is kept") from None

@@ -237,8 +237,7 @@ def note_time(plan: Plan, done: Done) -> None:
     line = {"model": craft.model, "defense": craft.defense, "attack": str(craft.attack), "budget": craft.budget, "seed": craft.seed,
             "clips": len(done.item.names), "rows": len(done.rows), "attack_seconds": round(done.attack_seconds, 4),
             "scoring_seconds": round(done.scoring_seconds, 4)}
-    with open(plan.out / TIMING, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    row_files.append_lines(plan.out / TIMING, json.dumps(line) + "\n")
 
 
 def mend_times(path: Path) -> None:

@@ -13,8 +13,9 @@ from ..attacks.base import frozen, padded_call
 from ..budgets import parse_budget
 from ..defenses import Defended, parse_defense
 from ..defenses.base import SURROGATE
-from ..errors import InputError, SpeechAdvError, shown
+from ..errors import InputError, shown
 from ..goals import Goal, Misclassify, Target
+from ..memory import Parts
 from ..models.averaged import Averaged
 from ..models.resolve import resolve_model
 from ..randomness import clip_generators, drawing
@@ -85,7 +86,7 @@ class Worker:
 
     def __init__(self, run: Path, device: str = "cpu", trust: bool = False, fingerprints: dict[str, str] | None = None):
         self.run, self.device, self.trust, self.fingerprints = Path(run), device, trust, fingerprints or {}
-        self.most = 2**31  # clips at a time, as far as memory is known to suffice
+        self._parts = Parts(2**31)
         self._models: dict[str, nn.Module] = {}
         self._defended: dict[tuple, Defended] = {}
 
@@ -119,19 +120,10 @@ class Worker:
 
     def do(self, item: Item) -> Done:
         """The rows of an item. Where memory does not suffice, with half as many clips at a time from then on. Raises SpeechAdvError."""
-        done, start = Done(item), 0
-        while start < len(item.names):
-            part = item.part(slice(start, start + self.most))
-            try:
-                done.add(self._do(part))
-                start += len(part.names)
-            except (RuntimeError, MemoryError) as problem:
-                if not out_of_memory(problem):
-                    raise
-                if len(part.names) == 1:
-                    raise SpeechAdvError(f"out of memory with a single clip, attacking {shown(item.craft.model)} behind {item.craft.defense}") from None
-                self.most = len(part.names) // 2
-                done.notices.append(f"out of memory with {len(part.names)} clips at a time: going on with {self.most}")
+        done, craft = Done(item), item.craft
+        for part in self._parts.each(range(len(item.names)), lambda rows: self._do(item.part(slice(rows.start, rows.stop))), done.notices.append,
+                                     f"attacking {shown(craft.model)} behind {craft.defense}"):
+            done.add(part)
         return done
 
     def _do(self, item: Item) -> Done:
@@ -225,9 +217,3 @@ def fingerprint(model: nn.Module) -> str:
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def out_of_memory(problem: BaseException) -> bool:
-    """Whether an error of torch means that memory did not suffice, on a GPU or on the CPU."""
-    words = str(problem).lower()
-    return isinstance(problem, (MemoryError, torch.OutOfMemoryError)) or "out of memory" in words or "not enough memory" in words

@@ -1,7 +1,7 @@
 """The training loop: standard where the config has no adversary, adversarial where it has one."""
+import io
 import json
 import math
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,11 @@ from torch.optim.swa_utils import AveragedModel
 from ..attacks.base import Problem, frozen
 from ..attacks.gradient import last_iterate
 from ..attacks.steps import Plain
+from ..audio import write_bytes
 from ..budgets import parse_budget
 from ..errors import SpeechAdvError, shown
 from ..goals import Misclassify
+from ..memory import out_of_memory
 from ..models.layers import folded
 from ..randomness import derived_seed
 from .examples import Examples
@@ -76,10 +78,20 @@ class Trainer:
             # Dropout and the inner attack draw from a state of their own, so that a resumed epoch is the same epoch and the caller's state is untouched.
             with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
                 torch.manual_seed(derived_seed(self.config.seed, "epoch", epoch))
-                loss = self.one_epoch(epoch)
+                loss = self.within_memory(epoch)
             self.finish_epoch(epoch, loss, time.monotonic() - started)
         self.model.load_state_dict(self.best)
         return self.model.eval()
+
+    def within_memory(self, epoch: int) -> float:
+        """An epoch; running out of memory becomes one line. The batch is not halved: it is part of what the config asks for."""
+        try:
+            return self.one_epoch(epoch)
+        except (RuntimeError, MemoryError) as problem:
+            if not out_of_memory(problem):
+                raise
+            raise SpeechAdvError(f"out of memory in epoch {epoch + 1} with batch_size {self.config.batch_size}; "
+                                 "what is finished is kept, a smaller batch_size is another run") from None
 
     def one_epoch(self, epoch: int) -> float:
         """One pass over the training clips; returns the mean loss."""
@@ -145,18 +157,14 @@ class Trainer:
         self.say(f"epoch {epoch + 1}: {numbers} ({seconds:.0f} s)")
 
     def save(self) -> None:
-        """The checkpoint, written aside and renamed, and the history beside it."""
+        """The checkpoint, all or nothing, and the history beside it."""
         content = {"model": self.model.state_dict(), "average": self.average.state_dict() if self.average else {}, "optimizer": self.optimizer.state_dict(),
                    "best": self.best, "epoch": self.state.epoch, "best_score": self.state.best_score, "best_epoch": self.state.best_epoch,
                    "history": json.dumps(self.state.history)}
-        aside = self.checkpoint.with_suffix(".part")
-        with open(aside, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, self.checkpoint)
-        lines = "".join(json.dumps(row) + "\n" for row in self.state.history)
-        (self.folder / "history.jsonl").write_text(lines, encoding="utf-8")
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_bytes(self.checkpoint, buffer.getvalue())
+        write_bytes(self.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in self.state.history).encode("ascii"))
 
     def resume(self) -> None:
         """Go on from the checkpoint, if there is one. A broken one is refused by name."""

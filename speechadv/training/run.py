@@ -1,20 +1,22 @@
 """A training run from its config: data, teachers, loop, and the weights with their card."""
+import contextlib
 import hashlib
 import json
 import time
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .. import config as configs
-from ..audio import write_bytes
+from ..audio import ASIDE, write_bytes
 from ..data import Task, data_roots, task as named_task
 from ..data.loading import cache_folder
 from ..data.samples import bundled_folder
 from ..errors import ConfigError, DataError, InputError, shown
+from ..locks import locked
 from ..models.layers import count_parameters
 from ..models.pretrained import save_model
 from ..models.resolve import resolve_model
@@ -51,14 +53,14 @@ def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: st
     teachers = new_teachers(config, train_set.labels, model.sample_rate, device)
     adversary = config.adversary.budget if config.adversary else None
     validator = Validator(validation, adversary, config.validation_clips, seed=config.seed)
-    claim(out, config)  # all that can be wrong has been looked at
-    say(f"{config.name}: {count_parameters(model):,} parameters, {len(train_set.clips):,} training and {len(validation.clips):,} validation clips")
-    targets = make_targets(config, teachers, train_set, views, device, progress)
-    started = time.monotonic()
-    trainer = Trainer(config, model, views, targets, train_set, validator, out, progress, say)
-    best = trainer.run()
-    say(f"best on validation after epoch {trainer.state.best_epoch}: {trainer.state.best_score:.4f} ({time.monotonic() - started:.0f} s in this process)")
-    return save_model(best, card(config, best, trainer, command), out)
+    with claimed(out, config):  # all that can be wrong has been looked at
+        say(f"{config.name}: {count_parameters(model):,} parameters, {len(train_set.clips):,} training and {len(validation.clips):,} validation clips")
+        targets = make_targets(config, teachers, train_set, views, device, progress)
+        started = time.monotonic()
+        trainer = Trainer(config, model, views, targets, train_set, validator, out, progress, say)
+        best = trainer.run()
+        say(f"best on validation after epoch {trainer.state.best_epoch}: {trainer.state.best_score:.4f} ({time.monotonic() - started:.0f} s in this process)")
+        return save_model(best, card(config, best, trainer, command), out)
 
 
 def gather(config: TrainingConfig, task: Task, sample_rate: int) -> Material:
@@ -80,14 +82,18 @@ def check_folder(out: Path, config: TrainingConfig) -> None:
     if path.exists():
         if path.read_bytes() != configs.dumps(config).encode("utf-8"):
             raise InputError(f"--out '{shown(out)}': holds a training run with another config; name another folder")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(not file.name.startswith(ASIDE) for file in out.iterdir())):
         raise InputError(f"--out '{shown(out)}': expected a new folder or a training run to go on with, got foreign files")
 
 
-def claim(out: Path, config: TrainingConfig) -> None:
-    """Make the folder and put the config there."""
+@contextlib.contextmanager
+def claimed(out: Path, config: TrainingConfig) -> Iterator[None]:
+    """Make the folder or go on in it, and hold it until the end. Raises InputError where another process holds it."""
     out.mkdir(parents=True, exist_ok=True)
-    write_bytes(out / "config.toml", configs.dumps(config).encode("utf-8"))
+    with locked(out):
+        check_folder(out, config)  # it may have been another run's in between
+        write_bytes(out / "config.toml", configs.dumps(config).encode("utf-8"))
+        yield
 
 
 def new_model(config: TrainingConfig, labels) -> nn.Module:

@@ -66,7 +66,7 @@ def cached_answers(path: Path, count: int, views: int, classes: int, answer: Cal
         aside.replace(path)
     table = np.lib.format.open_memmap(path, mode="r+")
     for view in range(views):
-        missing = np.flatnonzero(np.isnan(table[view, :, 0]))
+        missing = np.flatnonzero(np.isnan(table[view]).any(1))  # a killed process may leave half a row
         for start in progress(range(0, len(missing), batch_size), f"teacher, view {view + 1} of {views}"):
             indices = missing[start : start + batch_size]
             # float16 has no room for very small probabilities: -60 stands for "never".

@@ -13,7 +13,7 @@ from speechadv import audio, config as configs
 from speechadv.errors import ConfigError, InputError, SpeechAdvError
 from speechadv.evaluation import rows as row_files
 from speechadv.evaluation import run as engine_run
-from speechadv.evaluation.folder import locked
+from speechadv.locks import locked
 from speechadv.evaluation.run import evaluate
 from speechadv.report.tables import write_tables
 

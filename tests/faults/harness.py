@@ -1,0 +1,195 @@
+"""Kill -9 at random moments: a command is begun, killed, begun again, and must end in the files of a run that nobody disturbed.
+
+Each try is a fork of this process, which has torch loaded already: a try costs what the command costs, not what importing does.
+"""
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Iterator
+
+VOLATILE = {"timing.jsonl", "environment.json"}  # clock times; the revision of the code
+GROWING = {"rows.jsonl", "history.jsonl", "checkpoint.pt"}  # those that are other files while a run is under way
+ASIDE = ".speechadv-"  # what is not whole yet is called so
+PATIENCE = 120  # s
+WRITES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link")
+
+
+@dataclass
+class Case:
+    """A command.
+
+    Args:
+        name: of the case.
+        arguments: of the command line, with names relative to the folder of a try.
+        prepare: fills the folder of a try.
+        out: the folder in it that is compared.
+        before: files that are there before, whole, and may still be the old ones when the command is killed.
+    """
+
+    name: str
+    arguments: list[str]
+    prepare: Callable[[Path], None] = lambda folder: None
+    out: str = "out"
+    before: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass
+class Moment:
+    """A kill: where it struck, and what came of it. `problems` is empty where all is well."""
+
+    case: str
+    kind: str  # "time" in seconds, or "file": before the n-th time that a file is opened for writing, renamed, made or removed
+    at: float
+    again: int  # kills of the same run before this one
+    whole: int  # files that were there right after it, each as the undisturbed run has it
+    problems: list[str] = field(default_factory=list)
+
+
+class Harness:
+    """Tries of one case.
+
+    Args:
+        case: the command.
+        folder: for tries; each is removed when it went well.
+        seed: of the moments.
+    """
+
+    def __init__(self, case: Case, folder: Path, seed: int = 0):
+        self.case, self.folder, self.random = case, folder, random.Random(f"{seed} {case.name}")
+        self.number = 0
+        whole = self._fresh()
+        self.seconds, self.events = self._undisturbed(whole)
+        self.expected = contents(whole / case.out)
+
+    def moments(self, count: int) -> Iterator[Moment]:
+        """Kill so many times. Every run that was killed, once or twice, is brought to its end and compared."""
+        done = 0
+        while done < count:
+            place, struck = self._fresh(), []
+            for again in range(1 + (self.random.random() < 0.3)):
+                kind = self.random.choice(["time", "file"])
+                at = self.random.uniform(0, self.seconds) if kind == "time" else self.random.randint(1, self.events)
+                if self._strike(place, kind, at):
+                    struck.append(self._look(Moment(self.case.name, kind, at, again, 0), place))
+            if not struck:
+                shutil.rmtree(place)  # it was faster than the kill
+                continue
+            struck[-1].problems += self._bring_to_its_end(place)
+            if not any(moment.problems for moment in struck):
+                shutil.rmtree(place)
+            done += len(struck)
+            yield from struck
+
+    def _fresh(self) -> Path:
+        self.number += 1
+        place = self.folder / f"{self.case.name}-{self.number}"
+        place.mkdir(parents=True)
+        self.case.prepare(place)
+        return place
+
+    def _undisturbed(self, place: Path) -> tuple[float, int]:
+        """Seconds, and file operations, of a run to the end."""
+        started = time.monotonic()
+        child = self._begin(place, None)
+        assert ended(child, PATIENCE) == 0, log(place)
+        return time.monotonic() - started, int((place / "events").read_text())
+
+    def _strike(self, place: Path, kind: str, at: float) -> bool:
+        """Begin, and kill. False where the command was done before."""
+        child = self._begin(place, int(at) if kind == "file" else None)
+        if kind == "time":
+            time.sleep(at)
+            os.kill(child, signal.SIGKILL)
+        return ended(child, PATIENCE) == -signal.SIGKILL
+
+    def _look(self, moment: Moment, place: Path) -> Moment:
+        """What stands there under its own name is whole."""
+        for name, content in contents(place / self.case.out).items():
+            if Path(name).name in GROWING or ASIDE in name:
+                continue
+            if content not in (self.expected.get(name), self.case.before.get(name)):
+                moment.problems.append(f"after the kill {name} is not whole")
+            moment.whole += 1
+        return moment
+
+    def _bring_to_its_end(self, place: Path) -> list[str]:
+        status = ended(self._begin(place, None), PATIENCE)
+        if status != 0:
+            return [f"begun again, it ended with {status}: {log(place)}"]
+        found = contents(place / self.case.out)
+        return [f"in the end {name} differs" for name in sorted({*found, *self.expected}) if found.get(name) != self.expected.get(name)]
+
+    def _begin(self, place: Path, die_at: int | None) -> int:
+        sys.stdout.flush(), sys.stderr.flush()
+        child = os.fork()
+        if not child:
+            _in_the_child(self.case.arguments, place, die_at)
+        return child
+
+
+def _in_the_child(arguments: list[str], place: Path, die_at: int | None) -> None:
+    """Run the command and leave without coming back."""
+    status = 70
+    try:
+        os.chdir(place)
+        descriptor = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for stream in (1, 2):
+            os.dup2(descriptor, stream)
+        count = _counted(die_at)
+        sys.argv = ["speechadv", *arguments]
+        from speechadv import cli
+
+        try:
+            cli.main(arguments)
+        except SystemExit as leaving:
+            status = leaving.code or 0
+        Path("events").write_text(str(count[0]))
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status)
+
+
+def _counted(die_at: int | None) -> list[int]:
+    """Count this process's writing file operations; before the one with the number `die_at` it is killed."""
+    count = [0]
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event in WRITES and (event != "open" or isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
+            count[0] += 1
+            if count[0] == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    return count
+
+
+def ended(child: int, seconds: float) -> int:
+    """Wait for a process: its exit status, or minus the signal that ended it."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    raise TimeoutError(f"process {child} did not end in {seconds} s")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file that has to repeat, with its bytes."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in VOLATILE}
+
+
+def log(place: Path) -> str:
+    """The last lines that a command printed."""
+    return " / ".join((place / "log").read_text(errors="replace").splitlines()[-3:])
