@@ -1,6 +1,8 @@
 """Randomised smoothing: what a vote under Gaussian noise proves (Cohen, Rosenfeld & Kolter 2019, arXiv:1902.02918)."""
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import log10
+from typing import Iterator
 
 import torch
 from scipy.stats import beta, norm
@@ -67,12 +69,10 @@ class Smoothed:
         """How often each label won: int64 (classes,) of `count` draws around a clip (time,)."""
         total = torch.zeros(len(self.model.labels), dtype=torch.int64)
         with torch.no_grad():
-            while count:
-                block = torch.randn(min(count, BLOCK), len(clip), generator=generator).to(clip.device)
-                noisy = block.mul_(self.sigma).add_(clip)
+            for noise in _blocks(count, len(clip), generator):
+                noisy = noise.to(clip.device).mul_(self.sigma).add_(clip)
                 for part in noisy.split(self.batch_size):
                     total += self.model(part).argmax(1).bincount(minlength=len(total)).cpu()
-                count -= len(block)
         return total
 
     def certify(self, clip: Tensor, name: str, *, n0: int, n: int, alpha: float, seed: int) -> Certificate:
@@ -90,3 +90,15 @@ class Smoothed:
         votes = int(self.votes(clip, n, generator)[chosen])
         proved = radius(votes, n, alpha, self.sigma)
         return Certificate(None if proved is None else chosen, proved, votes)
+
+
+def _blocks(count: int, time: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Standard normal noise (at most BLOCK, time), `count` rows in all; the next block is drawn on a thread while the network hears this one."""
+    sizes = [min(BLOCK, count - start) for start in range(0, count, BLOCK)]
+    with ThreadPoolExecutor(1) as pool:
+        pending = None
+        for size in [*sizes, None]:
+            following = pool.submit(torch.randn, size, time, generator=generator) if size else None
+            if pending:
+                yield pending.result()
+            pending = following
