@@ -162,7 +162,7 @@ def gather(x: Tensor, index: Tensor, *, axis: int) -> Tensor:
     index = index.to(torch.int64)
     flat = x.index_select(axis, torch.where(index < 0, index + x.shape[axis], index).reshape(-1))
     axis %= x.ndim
-    return flat.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    return flat.reshape([*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
 
 
 @operator
