@@ -79,6 +79,59 @@ def read(path: str | Path, sample_rate: int = 16000, seconds: float | None = Non
     return to_grid(samples)
 
 
+def stream(path: str | Path, sample_rate: int = 16000, notice: Notice = silent) -> Iterator[np.ndarray]:
+    """Read a sound file of any length block by block, as `read` would; memory does not grow with the file.
+
+    Args:
+        path, sample_rate: see `read`.
+        notice: called with one line for each of: mixed down, resampled, clipped, rounded to 16 bit, ends early, all zeros; each once.
+
+    Yields:
+        float32 (any,), values k/32768 in [-1, 1 - 2**-15].
+
+    Raises:
+        InputError: as `read`, but for the length; when the first block is asked for, or where the fault is.
+    """
+    named = f"'{shown(path)}'"
+
+    with opened(path) as file:
+        resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ") if file.samplerate != sample_rate else None
+        _tell_form(file, sample_rate, named, notice)
+        got, early, loud, clipped = 0, False, False, []
+        while not early:
+            samples, early = _mono(file, BLOCK, named)
+            if not len(samples):
+                break
+            got, loud = got + len(samples), loud or bool(samples.any())
+            samples = _within_full_scale(samples, named, clipped.append)
+            yield to_grid(resampler.resample_chunk(samples) if resampler else samples)
+        if not got:
+            raise InputError(f"{named}: expected sound, the file holds no samples")
+        if resampler:
+            yield to_grid(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+        for line in clipped[:1]:
+            notice(f"{line}, first where it is met" if len(clipped) > 1 else line)
+        _tell_early_end(path, file.frames, file.samplerate, got, True, named, notice)
+        if not loud:
+            notice(f"{named}: all samples are zero")
+
+
+def _tell_form(file: soundfile.SoundFile, sample_rate: int, named: str, notice: Notice) -> None:
+    """Notice what a file's form makes necessary."""
+    if file.channels > 1:
+        notice(f"{named}: {file.channels} channels mixed down to one")
+    if file.samplerate != sample_rate:
+        notice(f"{named}: resampled from {file.samplerate} Hz to {sample_rate} Hz")
+    if file.subtype in ROUNDED:
+        notice(f"{named}: {ROUNDED[file.subtype]} samples rounded to 16 bit")
+
+
+def seconds_of(path: str | Path) -> float:
+    """How long a file is by its header. Raises InputError where it is no sound file."""
+    with opened(path) as file:
+        return file.frames / file.samplerate
+
+
 @contextlib.contextmanager
 def opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
     """A sound file for reading; every reason why it cannot be one is an InputError of one line that names it."""

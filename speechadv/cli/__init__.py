@@ -10,6 +10,7 @@ from ..errors import SpeechAdvError, shown
 COMMANDS = {
     "demo": "Attack and defend bundled clips; tables and a page to listen to.",
     "attack": "Make your own WAV files sound like another word to a network.",
+    "listen": "Say which words a network hears in a long recording, and when.",
     "defend": "Send WAV files through MP3, band-pass or other defenses.",
     "classify": "Say what a network hears in WAV files.",
     "evaluate": "Run a grid of models, defenses, attacks and budgets.",
