@@ -55,20 +55,16 @@ def read(path: str | Path, sample_rate: int = 16000, seconds: float | None = Non
         limit = MAX_SECONDS if seconds is None else seconds + 0.1  # the resampler looks ahead by less than 0.1 s
         frames = min(int(np.ceil(limit * file.samplerate)) + 1, MAX_FRAMES)
         samples, early = _mono(file, frames, named)
-        claimed, rate, subtype, channels = file.frames, file.samplerate, file.subtype, file.channels
+        claimed, rate, form = file.frames, file.samplerate, _form(file, sample_rate, named)
     if len(samples) == 0:
         raise InputError(f"{named}: expected sound, the file holds no samples")
     if seconds is None and len(samples) == frames:
         raise InputError(f"{named}: expected at most {MAX_SECONDS // 60} minutes of sound, the file is longer")
     _tell_early_end(path, claimed, rate, len(samples), len(samples) < frames or early, named, notice)
     samples = _within_full_scale(samples, named, notice)
-    if channels > 1:
-        notice(f"{named}: {channels} channels mixed down to one")
-    if rate != sample_rate:
-        notice(f"{named}: resampled from {rate} Hz to {sample_rate} Hz")
-        samples = resample(samples, rate, sample_rate)
-    if subtype in ROUNDED:
-        notice(f"{named}: {ROUNDED[subtype]} samples rounded to 16 bit")
+    for line in form:
+        notice(line)
+    samples = resample(samples, rate, sample_rate)
     if seconds is not None:
         wanted = round(seconds * sample_rate)
         if len(samples) > wanted:
@@ -96,7 +92,8 @@ def stream(path: str | Path, sample_rate: int = 16000, notice: Notice = silent) 
 
     with opened(path) as file:
         resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ") if file.samplerate != sample_rate else None
-        _tell_form(file, sample_rate, named, notice)
+        for line in _form(file, sample_rate, named):
+            notice(line)
         got, early, loud, clipped = 0, False, False, []
         while not early:
             samples, early = _mono(file, BLOCK, named)
@@ -116,14 +113,11 @@ def stream(path: str | Path, sample_rate: int = 16000, notice: Notice = silent) 
             notice(f"{named}: all samples are zero")
 
 
-def _tell_form(file: soundfile.SoundFile, sample_rate: int, named: str, notice: Notice) -> None:
-    """Notice what a file's form makes necessary."""
-    if file.channels > 1:
-        notice(f"{named}: {file.channels} channels mixed down to one")
-    if file.samplerate != sample_rate:
-        notice(f"{named}: resampled from {file.samplerate} Hz to {sample_rate} Hz")
-    if file.subtype in ROUNDED:
-        notice(f"{named}: {ROUNDED[file.subtype]} samples rounded to 16 bit")
+def _form(file: soundfile.SoundFile, sample_rate: int, named: str) -> list[str]:
+    """The notices about what a file's form makes necessary."""
+    lines = [f"{named}: {file.channels} channels mixed down to one"] if file.channels > 1 else []
+    lines += [f"{named}: resampled from {file.samplerate} Hz to {sample_rate} Hz"] if file.samplerate != sample_rate else []
+    return lines + ([f"{named}: {ROUNDED[file.subtype]} samples rounded to 16 bit"] if file.subtype in ROUNDED else [])
 
 
 def seconds_of(path: str | Path) -> float:
