@@ -4,6 +4,8 @@ VENV ?= .venv
 PYTHON ?= python3
 OUT ?= runs/demo
 EXTRAS ?= test
+# A peer of tests and benchmarks. It pins an old requests and asks for torchvision, and needs neither here.
+PEER = 'torchattacks>=3.5,<4'
 
 .PHONY: demo test bench clean
 
@@ -18,7 +20,7 @@ bench: $(VENV)/.bench
 
 $(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet -e '.[bench]'
-	$(VENV)/bin/python -m pip install --quiet --no-deps 'torchattacks>=3.5,<4'
+	$(VENV)/bin/python -m pip install --quiet --no-deps $(PEER)
 	touch $@
 
 $(VENV)/bin/python:
@@ -31,6 +33,7 @@ $(VENV)/.demo: setup.cfg pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.$(EXTRAS): setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet -e '.[$(EXTRAS)]'
+	$(VENV)/bin/python -m pip install --quiet --no-deps $(PEER)
 	touch $@
 
 clean:
