@@ -26,11 +26,14 @@ def command(runs, outs, slides, title, templates, export_templates, as_json, qui
     """
     from ..errors import InputError, shown
     from ..report import document
-    from .common import fresh_folder
+    from .common import check_writable
 
     voice = Voice(as_json, quiet)
     if export_templates:
-        for path in document.export(fresh_folder(export_templates)):
+        if export_templates.exists() and (not export_templates.is_dir() or any(export_templates.iterdir())):
+            raise InputError(f"--export-templates '{shown(export_templates)}': expected an empty or new folder")
+        check_writable(export_templates)
+        for path in document.export(export_templates):
             voice.say(shown(path))
         return voice.document({"templates": str(export_templates)})
     for name, given in (("RUN", runs), ("--out", outs)):
@@ -38,6 +41,7 @@ def command(runs, outs, slides, title, templates, export_templates, as_json, qui
             raise click.UsageError(f"expected at least one {name}")
     for out in outs:
         document.check_suffix(out)
+        check_writable(out.parent)
     if templates and not templates.is_dir():
         raise InputError(f"--templates '{shown(templates)}': no such folder; `--export-templates` makes one")
     words = ["speechadv", "write-up", *map(str, runs), *(["--slides"] if slides else []), *(word for out in outs for word in ("--out", str(out)))]

@@ -8,6 +8,7 @@ from typing import Any, Sequence
 
 from ..audio import write_bytes
 from ..errors import ConfigError, InputError, shown
+from ..evaluation import certificates as certificate_lines
 from ..models.pretrained import list_models, read_card, weights_path
 from . import pictures, theory
 from .findings import Findings, Subject
@@ -17,6 +18,7 @@ from .tables import number, percent
 
 REPORT, SLIDES = "report.html.jinja", "slides.html.jinja"
 MOST_PAGES = 8  # of the report in print
+CERTIFICATES = "certificates.jsonl"
 TEMPLATES = (REPORT, "report.css", SLIDES, "slides.css", "slides.js", "shared.html.jinja")
 
 
@@ -54,11 +56,21 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Certified:
+    """A run of `certify`: what its certificates add up to."""
+
+    folder: Path
+    name: str
+    summary: dict[str, Any]  # see evaluation.certificates.summary
+
+
+@dataclass(frozen=True)
 class Content:
     """What the templates get, beside `limits` and the pictures."""
 
     runs: list[Findings]
     trainings: list[Training]
+    certified: list[Certified]
     networks: list[dict[str, Any]]  # {"name", "card" or None, "sha256" of the run}
     command: str
     title: str
@@ -73,18 +85,20 @@ class Content:
 
 def read(folders: Sequence[Path], command: str, title: str) -> Content:
     """Read runs. Raises InputError: one is neither an evaluation nor a training run, or none is an evaluation."""
-    runs, trainings, theory_runs, measured = [], [], [], {}
+    runs, trainings, certified, theory_runs, measured = [], [], [], [], {}
     for folder in folders:
         if (folder / "history.jsonl").is_file():
             trainings.append(Training(folder, folder.resolve().name, history(folder / "history.jsonl")))
+        elif (folder / CERTIFICATES).is_file():
+            certified.append(Certified(folder, folder.resolve().name, certificates(folder / CERTIFICATES)))
         elif (folder / theory.PRINTED).is_file():
             theory_runs.append(Findings(folder))
             measured |= theory.passages((folder / theory.PRINTED).read_text(encoding="utf-8", errors="replace"), theory.MEASURED)
         else:
             runs.append(Findings(folder))
     if not runs:
-        raise InputError("write-up: expected at least one run of `speechadv evaluate`, got training runs or those of recipes/theory alone")
-    return Content(runs, trainings, networks(runs), command, title, theory_runs, measured)
+        raise InputError("write-up: expected at least one run of `speechadv evaluate`, got others alone")
+    return Content(runs, trainings, certified, networks(runs), command, title, theory_runs, measured)
 
 
 def history(path: Path) -> list[dict[str, Any]]:
@@ -93,6 +107,14 @@ def history(path: Path) -> list[dict[str, Any]]:
     if not lines or not all(isinstance(line, dict) and "epoch" in line for line in lines):
         raise InputError(f"'{shown(path)}': expected a line an epoch, with the key 'epoch'")
     return lines
+
+
+def certificates(path: Path) -> dict[str, Any]:
+    """What a file of certificates adds up to. Raises InputError."""
+    lines = certificate_lines.read(path)
+    if not lines:
+        raise InputError(f"'{shown(path)}': holds no whole certificate yet; go on with `speechadv certify`")
+    return certificate_lines.summary(lines)
 
 
 def networks(runs: Sequence[Findings]) -> list[dict[str, Any]]:
@@ -151,7 +173,8 @@ def render(content: Content, limits: Limits, slides: bool, templates: Path | Non
         "content": content, "runs": content.runs[: limits.runs], "more_runs": content.runs[limits.runs :], "limits": limits,
         "clip_pictures": pictures.clip_pictures(content.runs), "rate_pictures": pictures.rate_pictures(content.runs, limits.figures),
         "bitrate_pictures": pictures.bitrate_pictures(content.runs, 1),
-        "training_pictures": [pictures.picture("training", training.folder, training.name) for training in content.trainings[: limits.figures]],
+        "training_pictures": [pictures.picture("training", run.folder, run.name) for run in content.trainings[: limits.figures]],
+        "certified_pictures": [pictures.picture("certified", run.folder, run.name) for run in content.certified[: limits.figures]],
         "theory": theory.passages(theory.theory_text()), "measured": content.measured,
     }
     try:

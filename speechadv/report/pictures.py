@@ -20,6 +20,7 @@ CAPTIONS = {
     "masking": "The perturbation's spectrum beside the clip's masking threshold, where it comes nearest to it.",
     "security": "How the rate moves with the budget or the bitrate; bands are 95 % Wilson intervals.",
     "success": "How each network and defense fared, by what the attack knew; bars with 95 % Wilson intervals.",
+    "certified": "Share of clips right and proven to stay so within a radius; dotted: the largest radius that so many draws can prove.",
     "training": "Loss and validation accuracy over the epochs.",
 }
 

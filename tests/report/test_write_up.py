@@ -98,6 +98,19 @@ def test_training_runs_give_their_curve(run, small, tmp_path):
     assert status == 2 and "at least one run of `speechadv evaluate`" in err
 
 
+def test_certificates_are_told_with_their_ceiling(run, small, tmp_path, monkeypatch):
+    from speechadv.evaluation import certificates
+
+    (tmp_path / "proven").mkdir()
+    line = dict(label="yes", model="net", sigma=0.01, n=1000, n0=10, alpha=0.001, ceiling=0.0246, votes=1000, snr_db=30.0)
+    lines = [line | {"clip": f"{i}.wav", "predicted": word, "radius": radius} for i, (word, radius) in enumerate((("yes", 0.0246), ("yes", 0.01), ("no", 0.01), (None, None)))]
+    (tmp_path / "proven" / "certificates.jsonl").write_text("".join(map(certificates.encode, lines)))
+    monkeypatch.setattr(pictures, "picture", lambda kind, folder, name, **_: pictures.Picture(kind, name, "half", "drawn", "data:,"))
+    assert run("write-up", small, tmp_path / "proven", "--out", tmp_path / "r.html")[0] == 0
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert "hears 2 of 4 clips right, 50.0 % [15.0, 85.0], and abstains on 1." in page and "2 stand at 0.0246, the most that 1,000 draws can prove" in page
+
+
 def test_less_goes_in_where_it_does_not_fit(run, make_run, tmp_path, monkeypatch):
     made, small = [], make_run(sound=False, budgets=[f"linf:0.00{k}" for k in range(1, 6)])
     monkeypatch.setattr(pictures, "drawn", lambda *_: iter(()))
