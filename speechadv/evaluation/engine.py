@@ -1,5 +1,4 @@
 """Items in, done items out: in this process, or in several on this machine."""
-import dataclasses
 import itertools
 import multiprocessing
 import multiprocessing.connection
@@ -56,13 +55,13 @@ def _one_pool(waiting: dict[int, Item], worker: Worker, workers: int, threads: i
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, setup)
     try:
         numbers = iter(list(waiting))
-        running = {pool.submit(_do, waiting[n]): n for n in itertools.islice(numbers, IN_FLIGHT * workers)}
+        running = {pool.submit(_do, waiting[n].packed()): n for n in itertools.islice(numbers, IN_FLIGHT * workers)}
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 number = running.pop(future)
                 done = future.result()
                 for n in itertools.islice(numbers, 1):
-                    running[pool.submit(_do, waiting[n])] = n
+                    running[pool.submit(_do, waiting[n].packed())] = n
                 yield number, done
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -87,5 +86,5 @@ def _end_with_the_parent() -> None:
 
 def _do(item: Item) -> Done:
     done = _worker.do(item)
-    done.item = dataclasses.replace(item, pcm=item.pcm[:0])  # the parent has the sound
+    done.item = item.silent()  # the parent has it
     return done

@@ -189,7 +189,7 @@ def missing_items(plan: Plan, have: set[tuple]) -> Iterator[Item]:
         for fold, block in _blocks(plan, craft, rows):
             targets = _targets(plan, craft, block)
             fits = fitting.needed(craft, fold, targets) if fold else {}
-            yield Item(craft, its_cells, [clips.names[i] for i in block], [clips.labels[i] for i in block], targets, clips.pcm[block],
+            yield Item(craft, its_cells, [clips.names[i] for i in block], [clips.labels[i] for i in block], targets, clips.pcm, block,
                        "listed" if number else kept, keep, tuple(config.quality), fits)
 
 

@@ -33,7 +33,7 @@ class Item:
 
     Attributes:
         names, labels, targets: a word a clip; targets is None in an untargeted run.
-        pcm: int16 (clips, time).
+        sound, places: int16 (all clips, time) of the whole set, which the items share, and the rows of it that are this item's clips.
         kept: which clips' sound stays: "all", "failures" or "listed" (those in `keep`).
         quality: measures of how it sounds.
         fits: files of what the attack has learned, by target word ("" for none).
@@ -44,7 +44,8 @@ class Item:
     names: Sequence[str]
     labels: Sequence[str]
     targets: Sequence[str] | None
-    pcm: np.ndarray
+    sound: np.ndarray
+    places: Sequence[int]
     kept: str = "all"
     keep: frozenset[str] = frozenset()
     quality: Sequence[str] = ()
@@ -53,7 +54,20 @@ class Item:
     def part(self, rows: slice) -> "Item":
         """Some of its clips."""
         targets = self.targets[rows] if self.targets else None
-        return replace(self, names=self.names[rows], labels=self.labels[rows], targets=targets, pcm=self.pcm[rows])
+        return replace(self, names=self.names[rows], labels=self.labels[rows], targets=targets, places=self.places[rows])
+
+    @property
+    def pcm(self) -> np.ndarray:
+        """int16 (clips, time)."""
+        return self.sound[list(self.places)]
+
+    def packed(self) -> "Item":
+        """The same with its own clips alone, for another process."""
+        return replace(self, sound=self.pcm, places=range(len(self.names)))
+
+    def silent(self) -> "Item":
+        """The same without sound, for the way back."""
+        return replace(self, sound=self.sound[:0], places=())
 
 
 @dataclass
