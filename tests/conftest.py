@@ -89,6 +89,12 @@ def heard(tiny_weights):
     return SimpleNamespace(waveforms=waveforms, classes=classes, labels=LABELS)
 
 
+@pytest.fixture(scope="session")
+def speakers():
+    """Further clips, of other voices than those in `heard`: waveforms (30, 16000), classes (30,)."""
+    return several(6, seed=9)
+
+
 @pytest.fixture
 def speak():
     """`speak(word, seed)`: one clip, numpy float32 (16000,)."""

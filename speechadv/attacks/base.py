@@ -118,7 +118,7 @@ def padded_call(model: nn.Module, waveforms: Tensor, generators: Sequence[torch.
     `generators`, one a clip, are what random parts of the model draw from; the second hearing of a single clip has one of its own.
     """
     single = len(waveforms) == 1
-    with drawing(model, [*generators, torch.Generator()] if single else generators):
+    with drawing(model, [*generators, torch.Generator()] if single and len(generators) else generators):
         return model(waveforms.expand(2, -1))[:1] if single else model(waveforms)
 
 

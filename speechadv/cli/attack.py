@@ -7,6 +7,7 @@ import click
 
 from ..errors import ConfigError, InputError, shown
 from .common import Voice, announce, check_writable, checked_device, device_option, json_option, model_details, model_option, out_option, quiet_option, seed_option, unique_stems
+from .crafting import LEARNED
 
 SECONDS = 1.0  # what keyword spotters hear
 BATCH = 32
@@ -15,7 +16,8 @@ LONGEST_ENDING = ".perturbation.wav"
 
 @dataclass
 class Job:
-    """What the options name. `model` stands behind the defense; `threat` is a row's word for what the attack knows."""
+    """What the options name. `model` stands behind the defense, `searched` is what the attack searches on: the same, unless the clips are `sent_on`
+    as the threat of this name; `threat` is a row's word for what the attack knows."""
 
     name: str
     options: dict[str, Any]
@@ -28,15 +30,19 @@ class Job:
     seed: int
     device: str
     quality: tuple[str, ...] = ()
+    searched: Any = None
+    sources: tuple[str, ...] = ()
+    sent_on: str | None = None
 
     @property
     def threat(self) -> str:
-        return "adaptive" if self.attack.white_box else "black-box"
+        return self.sent_on or "adaptive" if self.attack.white_box else "black-box"
 
     def identity(self, files: Sequence[Path]) -> dict[str, Any]:
         """What makes a command the same as another one, ready for JSON."""
         return {"attack": self.name, "options": self.options, "budget": self.budget.name, "defense": self.defense, "model": self.word,
-                "target": self.target, "seed": self.seed, "quality": list(self.quality), "files": [shown(file) for file in files]}
+                "target": self.target, "seed": self.seed, "quality": list(self.quality), "files": [shown(file) for file in files],
+                **({"source": list(self.sources)} if self.sources else {})}
 
 
 @dataclass
@@ -60,6 +66,10 @@ class Clip:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Another option of the attack, such as loss=margin or restarts=3.")
 @click.option("--full", is_flag=True, help="Spend the whole budget for the strongest example, instead of stopping once the target is heard.")
 @click.option("--defense", default="none", show_default=True, metavar="SPEC", help="Attack the network behind this defense, such as mp3:32.")
+@click.option("--source", "sources", multiple=True, metavar="MODEL",
+              help="Search on this network and carry the clips over to --model; given several times, on the mean of their logits.")
+@click.option("--at", type=float, metavar="SECONDS",
+              help="Inside one long FILE: insert the target into the second from here on, or with --untargeted hide the word that is heard there.")
 @click.option("--quality", multiple=True, metavar="NAME",
               help="Also measure segmental_snr_db, log_spectral_distance_db, pesq, stoi or estoi; may be given several times.")
 @model_option
@@ -69,7 +79,7 @@ class Clip:
 @device_option
 @json_option
 @quiet_option
-def command(files, target, untargeted, budgets, name, steps, overrides, full, defense, quality, model, labels, sample_rate, trust_model_file, out, seed, device,
+def command(files, target, untargeted, budgets, name, steps, overrides, full, defense, sources, quality, model, labels, sample_rate, trust_model_file, at, out, seed, device,
             as_json, quiet):
     """Change sound files a little, so that a network hears another word.
 
@@ -82,19 +92,27 @@ def command(files, target, untargeted, budgets, name, steps, overrides, full, de
     """
     from ..attacks.offered import check_queries_left
     from ..evaluation import quality as measures
+    from .inside import attack_inside
+    from ..registry import keywords
+    from .crafting import learn
 
     if (target is None) != untargeted:
         raise ConfigError("expected either --target WORD or --untargeted")
     voice = Voice(as_json, quiet)
-    options = attack_options(name, overrides, {"steps": steps, "full": full or None})
+    options = attack_options(name, overrides, {"steps": steps, "full": full or bool(sources) and "full" in keywords("attack", name) or None})
     announce(voice, model)
     network = {"labels": labels, "sample_rate": sample_rate, "trust": trust_model_file, "device": checked_device(device)}
     measures.check(quality, "--quality")
-    job = replace(prepared(name, options, budgets, defense, model, network, target, seed), quality=quality)
+    job = replace(prepared(name, options, budgets, defense, model, network, target, seed, sources), quality=quality)
+    if at is not None:
+        return attack_inside(job, files, at, out, voice)
     check_folder(out, job.identity(files))
     clips = read_clips(files, job, voice)
     check_queries_left(job.attack, job.model, len(clips))
+    taught = learn(job, files)
     rows = attacked(job, clips, out, voice)
+    if taught:
+        voice.say(f"{taught}: {shown(out / LEARNED)}")
     for clip, row in zip(clips, rows):
         describe(clip, row, out, voice)
     summarise(rows, job, voice)
@@ -109,13 +127,15 @@ def attack_options(name: str, overrides: Sequence[str], given: dict[str, Any]) -
     return keywords_of("attack", name, options, f"--attack {shown(name)}")
 
 
-def prepared(name: str, options: dict, budgets: Sequence[str], defense: str, word: str, network: dict, target: str | None, seed: int) -> Job:
+def prepared(name: str, options: dict, budgets: Sequence[str], defense: str, word: str, network: dict, target: str | None, seed: int,
+             sources: Sequence[str] = ()) -> Job:
     """Attack, budget and defended network from their words; the network is loaded last. Raises SpeechAdvError."""
     from .. import load_model
     from ..attacks.offered import check_offered
     from ..budgets import parse_budget
     from ..defenses import Defended, defense_name, parse_defense
     from ..registry import closest, create
+    from .crafting import searched_on, sent_on
 
     attack = create("attack", name, **options)
     parse_budget(budgets)  # what is misspelt is told before the network is loaded
@@ -125,8 +145,10 @@ def prepared(name: str, options: dict, budgets: Sequence[str], defense: str, wor
                           f"(known: {shown(', '.join(model.labels))})")
     chain, budget = parse_defense(defense, model.sample_rate), parse_budget(budgets, model.sample_rate)
     defended = Defended(model, *chain).to(network["device"]).eval()
-    check_offered(attack, defended)
-    return Job(name, options, attack, budget, defense_name(chain), word, defended, target, seed, network["device"])
+    searched = searched_on(attack, sources, model, defended, network)
+    check_offered(attack, searched)
+    return Job(name, options, attack, budget, defense_name(chain), word, defended, target, seed, network["device"], searched=searched,
+               sources=tuple(sources), sent_on=sent_on(attack, sources, defense_name(chain)))
 
 
 def read_clips(files: Sequence[Path], job: Job, voice: Voice) -> list[Clip]:
@@ -160,9 +182,11 @@ def heard_in(model, waveforms: list, clips: list[Clip], device: str) -> tuple[li
 
     from ..attacks.base import frozen, padded_call
     from ..evaluation.hearing import likeliest, words
+    from ..randomness import clip_generators
 
+    drawn = clip_generators(0, "heard", [clip.stem for clip in clips])  # of what is random on the way
     with frozen(model), torch.no_grad():
-        logits = padded_call(model, torch.stack(waveforms).to(device))
+        logits = padded_call(model, torch.stack(waveforms).to(device), drawn)
     for clip, row in zip(clips, logits):
         if not row.isfinite().all():
             raise InputError(f"'{shown(clip.file)}': the model answers with NaN or infinite logits")
@@ -192,12 +216,14 @@ def attacked(job: Job, clips: list[Clip], out: Path, voice: Voice) -> list[dict[
     from ..evaluation.rows import rewrite
     from ..locks import locked
     from ..memory import Parts
+    from .crafting import save_learned
 
     settings = as_evaluation(job, clips)
     about = environment(job.device, [job.seed]) | {"command": job.identity([clip.file for clip in clips])}
     out.mkdir(parents=True, exist_ok=True)
     with locked(out), voice.bar(len(clips), "attacking") as advance:
         write_json(out / ENVIRONMENT, about)
+        save_learned(job, out)
         parts = Parts(BATCH).each(clips, lambda batch: attack_batch(job, batch, out, advance), voice.notice, f"attacking {job.word} behind {job.defense}")
         rows = [row for part in parts for row in part]
         # A clip that was heard as the target from the start is no success: reports must not count it.
@@ -212,7 +238,7 @@ def as_evaluation(job: Job, clips: list[Clip]):
 
     return EvaluationConfig(
         attacks=[{"name": job.name, **job.options}], budgets=[job.budget.name], models=[job.word], defenses=[job.defense], task=list(job.model.labels),
-        goal="targeted" if job.target is not None else "untargeted", threats=[job.threat], seeds=[job.seed], quality=list(job.quality),
+        goal="targeted" if job.target is not None else "untargeted", threats=[job.threat], source=list(job.sources) or None, seeds=[job.seed], quality=list(job.quality),
         data=[shown(clip.file) for clip in clips])
 
 
@@ -224,11 +250,11 @@ def attack_batch(job: Job, clips: list[Clip], out: Path, advance) -> list[dict[s
 
     clean = torch.stack([clip.waveform for clip in clips])
     cell = "|".join((job.word, job.defense, job.name, *(f"{key}={value}" for key, value in sorted(job.options.items())), job.budget.name))
-    result = job.attack(job.model, clean.to(job.device), goal(job, clips), job.budget,
+    result = job.attack(job.searched, clean.to(job.device), goal(job, clips), job.budget,
                         generators=clip_generators(job.seed, cell, [clip.stem for clip in clips]), progress=advance)
     saved = save(job, clips, result.adversarial.cpu(), out)
     common = {"model": job.word, "defense": job.defense, "attack": job.name, "threat": job.threat,
-              "adaptive": job.threat == "adaptive" or job.defense == "none", "budget": job.budget.name, "seed": job.seed, "target": job.target}
+              "adaptive": job.threat == "adaptive" or job.defense == "none" and not job.sources, "budget": job.budget.name, "seed": job.seed, "target": job.target}
     spent = {"passes": result.passes.tolist(), "queries": result.queries.tolist()}
     columns = saved | spent
     rows = [common | {"clip": f"{clip.stem}.wav", "label": columns["clean_prediction"][i]} | {key: values[i] for key, values in columns.items()}
@@ -248,7 +274,7 @@ def goal(job: Job, clips: list[Clip]):
 
     from ..goals import Misclassify, Target
 
-    labels = list(job.model.labels)
+    labels = list(job.searched.labels)
     wanted = torch.tensor([labels.index(job.target if job.target is not None else clip.heard) for clip in clips], device=job.device)
     return Misclassify(wanted) if job.target is None else Target(wanted)
 
@@ -259,6 +285,7 @@ def save(job: Job, clips: list[Clip], adversarial, out: Path) -> dict[str, list]
 
     from ..evaluation.quality import measure
     from ..evaluation.sounds import amplified, levels, saved
+    from ..randomness import clip_generators, drawing
 
     rate = job.model.sample_rate
 
@@ -274,7 +301,7 @@ def save(job: Job, clips: list[Clip], adversarial, out: Path) -> dict[str, list]
     if job.defense == "none":
         behind_names, after = [None] * len(clips), heard_in(job.model, heard, clips, job.device)
     else:
-        with torch.no_grad():
+        with torch.no_grad(), drawing(job.model, clip_generators(job.seed, "defended", [clip.stem for clip in clips])):
             behind_names, behind = kept("defended", job.model.defend(torch.stack(heard).to(job.device)).cpu())
         after = heard_in(job.model.model, behind, clips, job.device)
     columns = {f"{name}_{what}": values for name, both in (("clean", before), ("adversarial", after)) for what, values in zip(("prediction", "probabilities"), both)}
