@@ -16,6 +16,7 @@ from ..defenses import NONE
 from ..errors import ConfigError, SpeechAdvError, shown
 from ..randomness import clip_generators, derived_seed
 from ..registry import create, lookup, names
+from .batching import USUAL
 from .clips import ClipSet
 from .corruptions.base import STRENGTHS, Corruption, Surroundings
 from .rows import Row, sealed, unsealed
@@ -105,7 +106,7 @@ def hear_damaged(damage: Damage, out: Path, bar: Callable[[int, str], ContextMan
 
 def _blocks(damage: Damage, have: dict[tuple, Row], out: Path) -> Iterator[list[Row]]:
     """The missing rows, a block of clips at a time; a clip is damaged once for all that hear it."""
-    clips, size = damage.clips, damage.config.batch_size
+    clips, size = damage.clips, damage.config.batch_size or USUAL
     kept = set(sorted(clips.names, key=lambda name: derived_seed(0, "kept", name))[:KEPT])
     for name, corruption in damage.corruptions.items():
         for strength in range(1, STRENGTHS + 1):

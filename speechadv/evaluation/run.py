@@ -7,11 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Iterator
 
+import torch
+
 from .. import audio
+from ..attacks.base import frozen
 from ..attacks.offered import check_offered
 from ..errors import ConfigError, shown
+from ..models.access import access
 from ..registry import closest
-from . import engine, fitting, quality, rows as row_files
+from . import batching, engine, fitting, quality, rows as row_files
 from .cells import Cell, Craft, cells, groups, left_out
 from .clips import ClipSet, load_clips
 from .corrupted import Damage, damage_of, hear_damaged
@@ -112,6 +116,15 @@ class Plan:
         return {key: place for place, key in enumerate(keys)}
 
     @cached_property
+    def batch_size(self) -> int:
+        """Clips at a time: what the config says, or what is fastest here."""
+        first = self.worker.attacked(self.grid[0].craft)
+        if self.config.batch_size or len(self.clips) < batching.FROM or access(first) != "gradient":
+            return self.config.batch_size or batching.USUAL
+        with frozen(first), torch.random.fork_rng():  # what is random in it may draw from the global state
+            return batching.best_batch_size(first, waveforms(self.clips.pcm[:2]).to(self.worker.device))
+
+    @cached_property
     def place(self) -> dict[str, int]:
         """The index of each clip."""
         return {name: index for index, name in enumerate(self.clips.names)}
@@ -195,7 +208,7 @@ def missing_items(plan: Plan, have: set[tuple]) -> Iterator[Item]:
 
 def _blocks(plan: Plan, craft: Craft, rows: list[int]) -> Iterator[tuple[fitting.Fold | None, list[int]]]:
     """The rows in blocks; those of an attack that learns, fold by fold."""
-    size = plan.config.batch_size
+    size = plan.batch_size
     for fold in fitting.folds(plan.clips) if craft.attack.make().learns else [None]:
         held = [row for row in rows if fold is None or fold.holds(plan.clips.names[row])]
         for start in range(0, len(held), size):
