@@ -117,3 +117,8 @@ def test_projection_is_idempotent_and_never_longer(samples, seed, spec):
     once = budget.project(clean, perturbation)
     torch.testing.assert_close(budget.project(clean, once), once, atol=1e-9, rtol=1e-6)
     assert (once.abs() <= perturbation.abs() + 1e-7).all()
+
+
+def test_the_threshold_is_that_of_the_clips_rate():
+    assert parse_budget("masking:-3:tonal", 8000).model.sample_rate == 8000 and parse_budget("masking").model.sample_rate == 16000
+    assert parse_budget("linf:0.005+masking", 8000).budgets[1].model.sample_rate == 8000

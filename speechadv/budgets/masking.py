@@ -61,7 +61,7 @@ class Masking(Budget):
                 margin.append(_decibels(part, text))
         if len(margin) > 1:
             raise ConfigError(f"budget 'masking:{shown(text)}': expected one margin, got {len(margin)}")
-        return cls(*margin, **options)
+        return cls(*margin, **options, sample_rate=sample_rate)
 
     def bind(self, clean: Tensor) -> "BoundMasking":
         caps = self.model.caps(clean, self.margin_db)

@@ -111,7 +111,7 @@ def percent(line: dict[str, Any], name: str) -> str:
 
 def number(value: float | None, form: str) -> str:
     """A number, or a dash where undefined."""
-    return NOTHING if value is None else format(value, form)
+    return NOTHING if value is None else format(value, f"z{form}")  # no "-0.0"
 
 
 def as_markdown(result: dict[str, Any]) -> str:

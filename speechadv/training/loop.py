@@ -126,7 +126,8 @@ class Trainer:
             return waveforms
         clean, wanted = waveforms[kept:], targets[kept:]
         generators = [torch.default_generator] * len(clean)  # forked and seeded by the epoch
-        problem = Problem(folded(self.model), clean, Misclassify(wanted.argmax(1)), parse_budget(adversary.budget_at(epoch)).bind(clean), generators)
+        budget = parse_budget(adversary.budget_at(epoch), self.model.sample_rate)
+        problem = Problem(folded(self.model), clean, Misclassify(wanted.argmax(1)), budget.bind(clean), generators)
         # The soft targets are the adversary's as well (RSLAD, Zi et al. 2021): it drives the network away from what the teacher hears.
         loss = (lambda logits: cross_entropy(logits, wanted, reduction="none")) if adversary.loss == "cross_entropy" else adversary.loss
         step_size = adversary.step_size or min(1.0, 1.25 / steps)

@@ -24,7 +24,9 @@ class Validator:
     """
 
     def __init__(self, examples: Examples, budget: str | None, attacked: int, steps: int = 20, seed: int = 0, batch_size: int = 64):
-        self.examples, self.budget, self.batch_size = examples, parse_budget(budget) if budget else None, batch_size
+        self.examples, self.budget, self.batch_size = examples, budget, batch_size
+        if budget:
+            parse_budget(budget)  # what is misspelt is told before an epoch is spent
         self.part = examples.first(attacked, seed) if budget else None
         self.attacks = [PGD(steps=steps, loss="cross_entropy"), PGD(steps=steps, loss="margin")]
         self.seed = seed
@@ -42,14 +44,14 @@ class Validator:
 
     def robust(self, fast: nn.Module, device) -> float:
         """Share of the attacked clips that stay right under both attacks."""
-        survived = []
+        survived, budget = [], parse_budget(self.budget, fast.sample_rate)
         for number, (waveforms, classes) in enumerate(batches(self.part, self.batch_size)):
             waveforms, classes = waveforms.to(device), classes.to(device)
             generators = clip_generators(self.seed, "validation", [f"{number}-{i}" for i in range(len(waveforms))])
             right = torch.ones_like(classes, dtype=torch.bool)
             for attack in self.attacks:
                 rows = right.nonzero().squeeze(1)
-                result = attack(fast, waveforms[rows], Misclassify(classes[rows]), self.budget, generators=[generators[i] for i in rows.tolist()])
+                result = attack(fast, waveforms[rows], Misclassify(classes[rows]), budget, generators=[generators[i] for i in rows.tolist()])
                 right[rows] = ~result.reached
             survived.append(right)
         return float(torch.cat(survived).float().mean())

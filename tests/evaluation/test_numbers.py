@@ -147,3 +147,9 @@ def test_reading_rows(tmp_path, cell):
     path.write_bytes(path.read_bytes().replace(b"30.0", b"99.0", 1))
     with pytest.raises(Exception, match="line 1 is broken or was changed"):
         row_files.read_finished(path)
+
+
+def test_no_minus_zero():
+    from speechadv.report.tables import number
+
+    assert number(-0.04, ".1f") == "0.0" == number(0.0, ".1f") and number(-0.06, ".1f") == "-0.1" and number(None, ".1f") == "–"

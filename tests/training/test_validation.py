@@ -49,3 +49,15 @@ def test_targets_and_weight_decay(tiny):
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
     assert all(p.ndim > 1 for p in groups[0]["params"]) and all(p.ndim == 1 for p in groups[1]["params"])
     assert sum(len(group["params"]) for group in groups) == len(list(tiny.parameters()))
+
+
+def test_the_budget_is_that_of_the_models_rate(tiny, small_set, monkeypatch):
+    from speechadv.budgets.masking import Masking
+
+    seen, bind = [], Masking.bind
+    monkeypatch.setattr(Masking, "bind", lambda self, clean: seen.append(self.model.sample_rate) or bind(self, clean))
+    tiny.sample_rate = 8000  # the clips are not: only who is asked matters here
+    Validator(small_set, "masking", attacked=2, steps=1)(tiny)
+    assert set(seen) == {8000}
+    with pytest.raises(ConfigError, match="unknown budget"):
+        Validator(small_set, "maskin", attacked=2)
