@@ -80,7 +80,8 @@ def stream(path: str | Path, sample_rate: int = 16000, notice: Notice = silent) 
 
     Args:
         path, sample_rate: see `read`.
-        notice: called with one line for each of: mixed down, resampled, clipped, rounded to 16 bit, ends early, all zeros; each once.
+        notice: called with one line for each of: mixed down, resampled, clipped (where that is first met), rounded to 16 bit, ends early, all zeros;
+            at the end, once nothing can go wrong any more.
 
     Yields:
         float32 (any,), values k/32768 in [-1, 1 - 2**-15].
@@ -92,8 +93,6 @@ def stream(path: str | Path, sample_rate: int = 16000, notice: Notice = silent) 
 
     with opened(path) as file:
         resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ") if file.samplerate != sample_rate else None
-        for line in _form(file, sample_rate, named):
-            notice(line)
         got, early, loud, clipped = 0, False, False, []
         while not early:
             samples, early = _mono(file, BLOCK, named)
@@ -106,8 +105,8 @@ def stream(path: str | Path, sample_rate: int = 16000, notice: Notice = silent) 
             raise InputError(f"{named}: expected sound, the file holds no samples")
         if resampler:
             yield to_grid(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-        for line in clipped[:1]:
-            notice(f"{line}, first where it is met" if len(clipped) > 1 else line)
+        for line in (*_form(file, sample_rate, named), *clipped[:1]):
+            notice(line)
         _tell_early_end(path, file.frames, file.samplerate, got, True, named, notice)
         if not loud:
             notice(f"{named}: all samples are zero")

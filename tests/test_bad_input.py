@@ -12,7 +12,7 @@ import tomli_w
 
 PAGE = Path(__file__).parents[1] / "docs" / "bad-input.md"
 ROWS = [[cell.strip() for cell in line.strip("|\n ").split(" | ")] for line in PAGE.read_text("utf-8").splitlines(True) if line.startswith("| `") and line.count(" | ") == 4]
-HEARS = ("attack", "classify")  # commands whose default network is replaced by a small one, for speed
+HEARS = ("attack", "classify", "listen")  # commands whose default network is replaced by a small one, for speed
 
 
 @pytest.fixture(scope="module")
