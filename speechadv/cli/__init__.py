@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "Run a grid of models, defenses, attacks and budgets.",
     "certify": "Prove how far each clip may move, by randomised smoothing.",
     "report": "Make the tables and the page of a run again.",
+    "abx-summary": "Pool the blind listening tests of several people.",
     "plot": "Draw one figure from a run's rows.",
     "write-up": "Write a report or slides from runs, as HTML and PDF.",
     "bundle": "Pack a run and the code that made it into one zip.",

@@ -4,9 +4,11 @@ from pathlib import Path
 import click
 
 from ..errors import shown
-from .common import Voice, fresh_folder, json_option, out_option, quiet_option, unique_stems
+from .attack import check_folder
+from .common import Voice, json_option, out_option, quiet_option, unique_stems
 
 SAMPLE_RATE = 16000
+CLEAN = "clean"  # the folder of the clips before the defense
 
 
 @click.command("defend", epilog="Example: speechadv defend yes.wav no.wav --defense bandpass:100-4000+mp3:32 --out defended")
@@ -19,22 +21,40 @@ def command(files: tuple[Path, ...], defense: str, out: Path, as_json: bool, qui
     """Send sound files through a defense and save what a network behind it would hear.
 
     Each FILE becomes OUT/STEM.wav: mono, 16 kHz, 16 bit, as long as the file and not delayed against it. Further files of the same stem
-    become STEM-2.wav and so on. Nothing is written unless every file can be read.
+    become STEM-2.wav and so on. Nothing is written unless every file can be read. OUT/clean/STEM.wav is the file before the defense, and
+    OUT/defended.jsonl names both: `speechadv report OUT` makes a page to compare them by ear.
     """
     from .. import audio
-    from ..defenses import parse_defense
+    from ..defenses import defense_name, parse_defense
 
     voice = Voice(as_json, quiet)
     chain = parse_defense(defense, SAMPLE_RATE)
-    fresh_folder(out)
+    identity = {"defense": defense_name(chain), "files": [shown(file) for file in files]}
+    check_folder(out, identity)
     for file in files:
         audio.read(file, SAMPLE_RATE, notice=voice.notice)
-    out.mkdir(parents=True, exist_ok=True)
+    (out / CLEAN).mkdir(parents=True, exist_ok=True)
     results = _defend_all(files, [out / f"{stem}.wav" for stem in unique_stems(files)], chain, voice)
+    _write_rows(out, results, identity)
     for result in results:
         level = "unchanged" if result["snr_db"] is None else f"signal {result['snr_db']:.1f} dB over the change"
         voice.say(f"{shown(result['file'])} -> {shown(result['out'])}  {result['defense']}, {result['seconds']:.2f} s, {level}")
     voice.document(results)
+
+
+def _write_rows(out: Path, results: list[dict], identity: dict) -> None:
+    """What `speechadv report` reads: environment.json, and a line of defended.jsonl for each file."""
+    import json
+
+    from ..audio import write_bytes
+    from ..evaluation.environment import environment
+    from ..evaluation.folder import ENVIRONMENT, write_json
+    from ..report.saved import DEFENDED
+
+    rows = [{"file": result["file"], "defense": result["defense"], "clean_audio": f"{CLEAN}/{Path(result['out']).name}", "defended_audio": Path(result["out"]).name,
+             "seconds": result["seconds"], "snr_db": result["snr_db"]} for result in results]
+    write_json(out / ENVIRONMENT, environment("cpu", []) | {"command": identity})
+    write_bytes(out / DEFENDED, "".join(json.dumps(row) + "\n" for row in rows).encode("ascii"))
 
 
 def _defend_all(files, targets, chain, voice: Voice) -> list[dict]:
@@ -61,6 +81,7 @@ def _defend(file: Path, target: Path, chain) -> dict:
     with torch.no_grad():
         for defense in chain:
             heard = defense.eval()(heard)
+    audio.write_pcm16(target.parent / CLEAN / target.name, clean[0], SAMPLE_RATE)
     audio.write_pcm16(target, heard[0], SAMPLE_RATE)
     snr_db = float(audio.snr_db(clean, heard - clean))
     return {

@@ -13,7 +13,7 @@ STEPS = 30
 BUDGETS = ["linf:0.002", "snr:30", "masking"]
 DEFENSES = ["none", "mp3:32", "bandpass:100-4000"]
 MARKER = "demo.txt"
-MADE = ("config.toml", "environment.json", "rows.jsonl", "timing.jsonl", "probes.json", "table.csv", "table.md", "table.tex", "result.json", "index.html",
+MADE = ("config.toml", "environment.json", "rows.jsonl", "timing.jsonl", "probes.json", "table.csv", "table.md", "table.tex", "result.json", "index.html", "single-file.html",
         "audio", "figures", "page", MARKER)  # what a demo leaves; nothing else is ever removed
 GUIDE = """\
 Made by `speechadv demo`; it may be made anew there at any time, so keep nothing of yours in this folder.

@@ -17,13 +17,14 @@ from .common import Voice, device_option, json_option, out_option, quiet_option
               help="Instead of the config's threats: oblivious, adaptive, black-box or transfer, several times; all: the first three, with Square as the "
                    "black box where the config has none.")
 @click.option("--corruptions", metavar="NAMES", help="Also hear the clips through everyday damage: all, or names separated by commas (docs/corruptions.md).")
+@click.option("--audio", metavar="WHICH", help="Which clips' sound is kept: all, failures (right before, wrong after) or sample:N; the same as --set audio=WHICH.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes on this machine.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads of torch in each process; default: the cores are shared.")
 @click.option("--trust-model-file", is_flag=True, help="Load TorchScript or torch.export models: that runs code from the file.")
 @device_option
 @json_option
 @quiet_option
-def command(config, out, overrides, threats, workers, threads, trust_model_file, corruptions, device, as_json, quiet):
+def command(config, out, overrides, audio, threats, workers, threads, trust_model_file, corruptions, device, as_json, quiet):
     """Run the grid that CONFIG describes: models x defenses x threats x attacks x budgets x seeds.
 
     Every adversarial clip is saved, read back and scored from the file. OUT holds rows, sound, tables and a page. A run that was stopped goes on
@@ -34,6 +35,7 @@ def command(config, out, overrides, threats, workers, threads, trust_model_file,
     from .common import announce, check_writable, checked_device
 
     overrides = (*overrides, *([f"corruptions={json.dumps(corruptions.split(','))}"] if corruptions else []))
+    overrides += () if audio is None else (f"audio='{audio}'",)
     settings, voice = configs.load(EvaluationConfig, config, overrides), Voice(as_json, quiet)
     announce(voice, *settings.models)
     check_writable(out)

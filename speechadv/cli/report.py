@@ -3,25 +3,45 @@ from pathlib import Path
 
 import click
 
+from ..errors import ConfigError, shown
 from .common import Voice, json_option, quiet_option
 
 
-@click.command("report", epilog="Example: speechadv report runs/table")
+@click.command("report", epilog="Example: speechadv report runs/table --single-file --clips 200")
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option("--single-file", "single", is_flag=True, help="Also write RUN/single-file.html: the page with figures and sound inside, to hand on as one file.")
+@click.option("--clips", type=click.IntRange(0), metavar="N", help="Of the single file: the sound of N clips at most, spread evenly over the run.")
 @json_option
 @quiet_option
-def command(run, as_json, quiet):
+def command(run, single, clips, as_json, quiet):
     """Make the tables and the page of RUN again, from its config, rows and sound alone.
 
-    RUN may be unfinished: the tables then say so.
+    RUN is a folder of `evaluate`, `demo`, `attack` or `defend`; it may be unfinished: the tables then say so. The page is RUN/index.html. A single
+    file of more than 200 MB is refused: browsers open it too slowly.
     """
     from ..evaluation.folder import read_config
-    from ..report.page import write_page
+    from ..report.page import open_saved, single_sounds, write_page, write_single_file
+    from ..report.saved import DEFENDED
+
+    voice = Voice(as_json, quiet)
+    if clips is not None and not single:
+        raise ConfigError("--clips: is a choice of --single-file")
+    defended = (run / DEFENDED).is_file()
+    settings = None if defended else read_config(run)
+    if single:
+        single_sounds(open_saved(run), clips)  # refused before anything is written
+    result = {} if defended else tables(run, settings, voice)
+    pages = {"page": write_page(run)} | ({"single_file": write_single_file(run, clips)} if single else {})
+    for path in pages.values() if defended else list(pages.values())[1:]:  # the tables name the page
+        voice.say(f"listen: {shown(path)}")
+    voice.document(result | {key: str(path) for key, path in pages.items()})
+
+
+def tables(run: Path, settings, voice: Voice) -> dict:
+    """Write the tables again, show them, and return the content of result.json."""
     from ..report.tables import cells_of_line, heads, write_tables
     from .evaluate import show
 
-    voice, settings = Voice(as_json, quiet), read_config(run)
     result = write_tables(run)
-    write_page(run)
     show(voice, heads(settings.targeted, result["cells"]), [cells_of_line(line) for line in result["cells"]], result["flags"], run)
-    voice.document(result)
+    return result

@@ -39,7 +39,7 @@ def write_tables(run: str | Path) -> dict[str, Any]:
     run = Path(run)
     config = read_config(run)
     rows = row_files.read_finished(run / ROWS)
-    if not rows:
+    if not rows and not of_attack(run):
         raise InputError(f"'{shown(run)}': has no rows yet; go on with `speechadv evaluate`")
     probes = read_json(run / PROBES) if (run / PROBES).exists() else []
     damaged = corruptions.summarised(run, config)
@@ -51,6 +51,11 @@ def write_tables(run: str | Path) -> dict[str, Any]:
     write_bytes(run / "table.tex", as_latex(lines, config.targeted).encode("utf-8"))
     write_json(run / "result.json", result)
     return result
+
+
+def of_attack(run: Path) -> bool:
+    """Whether `speechadv attack` made the run: it may have no row, where every clip was heard as the target from the start."""
+    return "command" in read_json(run / ENVIRONMENT) if (run / ENVIRONMENT).exists() else False
 
 
 def finished(run: Path, config: EvaluationConfig, rows: int) -> bool:

@@ -10,6 +10,8 @@ import torch
 from speechadv.cli import main
 from speechadv.defenses import parse_defense
 
+FOR_REPORT = ["clean", "defended.jsonl", "environment.json"]  # beside the files: what `speechadv report` reads
+
 
 def tone(path, seconds=0.5, rate=16000, channels=1, frequency=440):
     samples = np.round(8000 * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)).astype(np.int16)
@@ -41,7 +43,8 @@ def test_it_saves_what_the_network_would_hear(tmp_path, capsys):
         heard = defense(heard)
     assert rate == 16000 and np.array_equal(saved, heard[0].numpy())
     assert soundfile.info(tmp_path / "new" / "out" / "yes.wav").subtype == "PCM_16"
-    assert os.listdir(tmp_path / "new" / "out") == ["yes.wav"]
+    assert sorted(os.listdir(tmp_path / "new" / "out")) == [*FOR_REPORT, "yes.wav"]
+    assert np.array_equal(soundfile.read(tmp_path / "new" / "out" / "clean" / "yes.wav", dtype="int16")[0], samples)
 
 
 def test_json_and_two_of_one_stem(tmp_path, capsys):
@@ -79,14 +82,14 @@ def test_odd_names(tmp_path, capsys):
         tone(tmp_path / name)
     status, stdout, stderr = run(capsys, "defend", "--defense", "mp3:32", "--out", tmp_path / "out", "--", *(tmp_path / name for name in names))
     assert (status, stderr) == (0, "") and len(stdout.splitlines()) == 3
-    assert sorted(os.listdir(tmp_path / "out")) == sorted(names)
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*names, *FOR_REPORT])
 
 
 def test_a_leading_dash(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tone(tmp_path / "-yes.wav")
     status, _, stderr = run(capsys, "defend", "--defense", "mp3:32", "--out", "out", "--", "-yes.wav")
-    assert (status, stderr) == (0, "") and os.listdir("out") == ["-yes.wav"]
+    assert (status, stderr) == (0, "") and sorted(os.listdir("out")) == ["-yes.wav", *FOR_REPORT]
 
 
 @pytest.mark.parametrize("spec, message", [("mp3:33", "kbit/s"), ("mp4:32", "did you mean 'mp3'"), ("bandpass:9-8", "LO < HI"), ("", "NAME:ARGUMENT")])
@@ -109,6 +112,12 @@ def test_an_output_folder_with_files_is_left_alone(tmp_path, capsys):
     status, _, stderr = run(capsys, "defend", tmp_path / "in" / "yes.wav", "--defense", "mp3:32", "--out", tmp_path / "in")
     assert status == 2 and "empty or new folder" in stderr
     assert (tmp_path / "in" / "yes.wav").read_bytes() == before and os.listdir(tmp_path / "in") == ["yes.wav"]
+
+
+def test_the_same_command_again(tmp_path, capsys):
+    tone(tmp_path / "yes.wav")
+    for spec, status in (("mp3:32", 0), ("mp3:32", 0), ("mp3:16", 2)):
+        assert run(capsys, "defend", tmp_path / "yes.wav", "--defense", spec, "--out", tmp_path / "out")[0] == status
 
 
 def test_help_has_an_example(capsys):

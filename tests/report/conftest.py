@@ -28,6 +28,8 @@ def write_run(folder, *, clips=3, budgets=("linf:0.001", "linf:0.002"), sound=Tr
                 row = {"model": model, "defense": defense, "attack": "pgd", "threat": threat, "adaptive": threat == "adaptive", "budget": budget, "seed": 0,
                        "clip": CLIP.format(i), "label": "yes", "target": "no", "clean_prediction": "yes", "adversarial_prediction": "no" if fooled else "yes",
                        "linf": 0.001, "snr_db": 30.0 + i, "masking_excess_db": 3.0, "passes": 40, "queries": 1, "reached": fooled}
+                row |= {"clean_probabilities": {"yes": 0.9, model: 0.07, "no": 0.03}, "adversarial_probabilities": {"no" if fooled else "yes": 0.75, "go": 0.25}}
+                row |= {"segmental_snr_db": 12.25, "log_spectral_distance_db": None, "quality_gaps": "log_spectral_distance_db: <why>"}
                 rows.append(row | (sounds(folder, row, clean[i], i, rng) if sound else without()))
     row_files.rewrite(folder / "rows.jsonl", rows)
     settings = EvaluationConfig(attacks=["pgd"], budgets=list(budgets), models=[model], defenses=["none", "mp3:32"], goal="targeted", data=["bundled"])

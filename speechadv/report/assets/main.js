@@ -2,166 +2,215 @@
 
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
-const rows = data.rows.map((values) => Object.fromEntries(data.keys.map((key, i) => [key, values[i]])));
-const fixed = (value, digits, unit) => value === null ? "–" : value.toFixed(digits).replace(/^-(?=[0.]*$)/, "") + unit; // no "-0.0"
-const FOOLED = ["target heard", "other word heard"];
-const sign = { "target heard": "✗ ", "other word heard": "✗ ", "still right": "✓ ", "wrong before": "– " };
+const rows = unpackedRows(data);
+const bySound = Map.groupBy ? Map.groupBy(rows, (row) => row.sound) : grouped(rows);
+const fixed = (value, digits, unit = "") => value === null ? "–" : value.toFixed(digits).replace(/^-(?=[0.]*$)/, "") + unit; // no "-0.0"
+
+function grouped(list) {
+  const found = new Map();
+  for (const row of list) found.set(row.sound, [...(found.get(row.sound) || []), row]);
+  return found;
+}
+
+// Objects from columns; see speechadv/report/listing.py.
+function unpackedRows({ count, columns, probabilities }) {
+  const values = Object.entries(columns).map(([key, column]) => [key, Array.isArray(column) ? (i) => column[i] : (i) => column.words[column.at[i]] ?? null]);
+  const likeliest = Object.entries(probabilities).map(([key, { words, at }]) => [key, (i) => at[i] && pairs(at[i]).map(([word, share]) => [words[word], share / 1000])]);
+  return Array.from({ length: count }, (_, i) => Object.fromEntries([...values, ...likeliest].map(([key, value]) => [key, value(i)])));
+}
+
+function pairs(flat) { return Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], flat[2 * i + 1]]); }
 
 const word = (key, label, more = {}) => ({ key, label, value: (row) => row[key], text: (row) => row[key] === null ? "–" : String(row[key]), ...more });
+const number = (key, label, digits, factor = 1) => ({ key, label, number: true, value: (row) => row[key], show: key === "snr_db" ? "" : "wide",
+  text: (row) => fixed(row[key] === null ? null : row[key] * factor, digits) });
+const lsb = (row) => row.linf === null ? null : row.linf * 32768;
 const columns = [
   word("label", "word"),
   word("target", "target"),
-  { key: "outcome", label: "outcome", value: (row) => row.outcome, text: (row) => sign[row.outcome] + row.outcome,
-    mark: (row) => FOOLED.includes(row.outcome) ? "fooled" : row.outcome === "still right" ? "held" : "" },
-  word("adversarial_prediction", "heard after", { show: "widest" }),
+  { key: "outcome", label: "outcome", value: (row) => row.outcome, text: outcomeText, mark: outcomeClass },
+  word("adversarial_prediction", "heard after", { show: "wide" }),
   word("model", "network", { show: "wide" }),
   word("defense", "defense"),
   word("attack", "attack", { show: "wide" }),
   word("threat", "threat", { show: "wide" }),
   word("budget", "budget"),
   word("seed", "seed", { number: true, show: "wide" }),
-  { key: "snr_db", label: "SNR (dB)", number: true, value: (row) => row.snr_db, text: (row) => fixed(row.snr_db, 1, "") },
-  { key: "linf", label: "L∞ (LSB)", number: true, show: "widest", value: (row) => row.linf, text: (row) => fixed(row.linf === null ? null : row.linf * 32768, 0, "") },
-  word("clip", "clip", { show: "widest" }),
-].filter((column) => column.key === "label" || !data.constant.includes(column.key));
+  number("snr_db", "SNR (dB)", 1),
+  number("linf", "L∞ (LSB)", 0, 32768),
+  number("masking_excess_db", "masking excess (dB)", 1),
+  ...data.measures.map(([key, head, digits]) => number(key, head, digits)),
+  number("passes", "passes", 0),
+  number("queries", "queries", 0),
+  { key: "silent", label: "sound", value: (row) => row.silent, text: (row) => row.silent ?? "kept" },
+  word("clip", "clip"),
+].filter(({ key }) => key === "clip" || new Set(rows.map((row) => row[key])).size > 1 || (key === "label" && rows.some((row) => row.label !== null)));
 
 const player = new Player(showPlayer);
 let wanted = -1; // the row whose sound is asked for: a slower answer for an earlier one is dropped
+let spectra = null; // of the chosen clip
 
-function soundsOf(row) { return row.sound === null ? [] : data.sounds[row.sound]; }
+// The rows that score the same sound with the same attack, each network and defense once.
+function siblings(row) { return row.sound === null ? [row] : bySound.get(row.sound).filter((other) => other.attack === row.attack); }
 
 async function pick(index, play) {
   wanted = index;
   const row = rows[index], on = player.playing;
-  $("clip-title").textContent = `“${row.label}”` + (row.target === null ? "" : ` → “${row.target}”`);
-  $("clip-facts").textContent = [row.clip, `budget ${row.budget}`, `${row.attack}, ${row.threat}`, `SNR ${fixed(row.snr_db, 1, " dB")}`,
-    `L∞ ${fixed(row.linf === null ? null : row.linf * 32768, 0, " LSB")}`, `masking excess ${fixed(row.masking_excess_db, 1, " dB")}`].join(" · ");
-  showHeard(row);
+  showClip(row);
   if (row.sound === null) {
-    player.load([]);
-    showVersions(row);
-    $("status").textContent = "The sound of this row was not kept.";
+    showSound(row, { versions: [], threshold: null });
+    $("status").textContent = `Nothing to play: sound ${row.silent}.`;
     return;
   }
   $("status").textContent = "Loading …";
   try {
-    const buffers = await loadSounds(row.sound);
+    const sound = await loadSound(row.sound);
     if (wanted !== index) return;
-    const versions = soundsOf(row).map((version, i) => ({ ...version, buffer: buffers[i] }));
-    const peaks = versions.map(({ buffer }) => buffer.getChannelData(0).reduce((most, x) => Math.max(most, Math.abs(x)), 0.01));
-    const loudest = Math.max(...peaks.filter((_, i) => versions[i].kind !== "perturbation")); // one scale, but for what is amplified
-    versions.forEach((version, i) => { version.peak = version.kind === "perturbation" ? peaks[i] : loudest; });
-    player.load(versions);
-    showVersions(row);
+    showSound(row, sound);
     if (play || on) player.play();
-    else showPlayer();
   } catch (problem) {
-    if (wanted === index) { player.load([]); $("status").textContent = `${problem.message}: \`speechadv report\` makes it again.`; }
+    if (wanted !== index) return;
+    showSound(row, { versions: [], threshold: null });
+    $("status").textContent = `${problem.message}: \`speechadv report\` makes it again.`;
   }
+}
+
+function showClip(row) {
+  $("clip-title").textContent = row.label === null ? row.clip : `“${row.label}”` + (row.target === null ? "" : ` → “${row.target}”`);
+  const facts = [row.label === null ? null : row.clip, row.budget && `budget ${row.budget}`, row.attack && `${row.attack}, ${row.threat}`, `SNR ${fixed(row.snr_db, 1, " dB")}`,
+    row.linf === null ? null : `L∞ ${fixed(lsb(row), 0, " LSB")}`, row.masking_excess_db === null ? null : `masking excess ${fixed(row.masking_excess_db, 1, " dB")}`,
+    ...data.measures.map(([key, head, digits]) => `${head} ${fixed(row[key], digits)}`), row.quality_gaps];
+  $("clip-facts").textContent = facts.filter(Boolean).join(" · ");
+  $("hearing").hidden = row.outcome === null;
+  if (row.outcome !== null) showHeard($("heard"), siblings(row));
+  $("weights").textContent = row.outcome !== null && row.defense === "none"
+    ? `Nothing stands before ${row.model}: it hears the clip as it is. A network that was trained adversarially changes no sound, so there is nothing more to play.` : "";
+}
+
+function showSound(row, sound) {
+  const { versions } = sound;
+  for (const version of versions) {
+    version.mel ??= logMel(version.samples);
+    version.peak ??= version.samples.reduce((most, x) => Math.max(most, Math.abs(x)), 0.01);
+  }
+  const loudest = Math.max(...versions.filter(({ kind }) => kind !== "perturbation").map(({ peak }) => peak)); // one scale, but for what is amplified
+  for (const version of versions) {
+    if (version.kind !== "perturbation") version.peak = loudest;
+    version.loudest = versions[0].mel.reduce((a, b) => Math.max(a, b));
+  }
+  if (sound.threshold) sound.spectra ??= spectraOf(sound);
+  spectra = sound.spectra || null;
+  $("masked").hidden = !spectra;
+  player.load(versions);
+  showVersions(row);
+  showFiles(versions);
+  showPlayer();
 }
 
 function showVersions(row) {
-  const set = $("versions");
+  const set = $("versions"), those = siblings(row);
   set.replaceChildren(set.querySelector("legend"));
-  player.versions.forEach((version, number) => {
-    const input = make("input", { type: "radio", name: "version", value: number });
-    input.checked = number === player.current;
-    input.addEventListener("change", () => player.choose(number));
-    const name = version.gain === null ? version.name : `${version.name}, amplified by ${version.gain} dB`;
-    const said = heardAs(row, version);
+  player.versions.forEach((version, i) => {
+    const input = make("input", { type: "radio", name: "version", value: i });
+    input.checked = i === player.current;
+    input.addEventListener("change", () => player.choose(i));
+    const name = version.gain === null ? version.name : `${version.name}, amplified by ${version.gain} dB`, said = heardAs(row, those, version);
     set.append(make("label", { class: "version" }, input, make("span", { class: "name" }, name), make("span", { class: "said" }, said && `heard: ${said}`),
-      number < 9 ? make("kbd", { "aria-hidden": "true" }, String(number + 1)) : ""));
+      i < 9 ? make("kbd", { "aria-hidden": "true" }, String(i + 1)) : ""));
   });
 }
 
-// What the network of the chosen row, or the only one, heard in a version.
-function heardAs(row, version) {
-  const those = siblings(row), own = (list) => list.find((other) => other.model === row.model) || list[0];
-  if (version.kind === "clean") return row.clean_prediction;
-  const found = own(those.filter((other) => other.defense === (version.kind === "defended" ? version.defense : "none")));
-  return version.kind === "perturbation" || !found ? "" : found.adversarial_prediction;
-}
-
-function siblings(row) {
-  return row.sound === null ? [row] : rows.filter((other) => other.sound === row.sound && other.attack === row.attack);
-}
-
-function showHeard(row) {
-  const head = ["network", "before", "after", "outcome"].map((text) => make("th", { scope: "col" }, text));
-  const lines = siblings(row).map((other) => make("tr", {}, make("td", {}, other.model + (other.defense === "none" ? "" : ` behind ${other.defense}`)),
-    make("td", {}, other.clean_prediction), make("td", {}, other.adversarial_prediction),
-    make("td", { class: FOOLED.includes(other.outcome) ? "fooled" : "held" }, sign[other.outcome] + other.outcome)));
-  $("heard").replaceChildren(make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines));
-  const address = (path) => path.split("/").map(encodeURIComponent).join("/");
-  $("files").replaceChildren(...(row.sound === null ? [] : ["Files: "]), ...soundsOf(row).flatMap((version, i) =>
-    [i ? " · " : "", make("a", { href: address(version.path) }, version.name)]));
+// Links to the files; a single file stands alone and only names them.
+function showFiles(versions) {
+  const entries = versions.flatMap(({ name, path, href }, i) => [i ? " · " : "", data.single ? `${name} ${path}` : make("a", { href }, name)]);
+  $("files").replaceChildren(...(versions.length ? ["Files: "] : []), ...entries);
 }
 
 function showPlayer() {
-  const version = player.versions[player.current];
-  $("play").disabled = !version;
-  $("play-sign").textContent = player.playing ? "❚❚" : "▶";
-  $("play-word").textContent = player.playing ? "Pause" : "Play";
+  const { version, playing } = player;
+  $("play").disabled = $("seek").disabled = !version;
+  $("play-sign").textContent = playing ? "❚❚" : "▶";
+  $("play-word").textContent = playing ? "Pause" : "Play";
   const input = document.querySelectorAll("#versions input")[player.current];
   if (input) input.checked = true;
-  if (version) $("status").textContent = `${player.playing ? "Playing" : "Ready"}: ${version.name}`;
-  showPosition();
-  if (player.playing) requestAnimationFrame(follow);
+  if (version) $("status").textContent = `${playing ? "Playing" : "Ready"}: ${version.name}`;
+  follow();
 }
 
+let following = false; // one frame at a time is asked for
 function follow() {
   showPosition();
-  if (player.playing) requestAnimationFrame(follow);
+  if (!player.playing || following) return;
+  following = true;
+  requestAnimationFrame(() => { following = false; follow(); });
 }
 
 function showPosition() {
-  const at = player.position();
-  $("clock").textContent = player.versions.length ? `${at.toFixed(2)} of ${player.duration.toFixed(2)} s` : "";
-  drawWave($("wave"), player.versions[player.current], at);
+  const at = player.position(), share = player.duration ? at / player.duration : 0;
+  $("clock").textContent = player.version ? `${at.toFixed(2)} of ${player.duration.toFixed(2)} s` : "";
+  $("seek").max = player.duration || 1;
+  if (document.activeElement !== $("seek") || player.playing) $("seek").value = at;
+  drawWave($("wave"), player.version, share);
+  drawMel($("mel"), player.version, share);
+  showSpectrum(at);
 }
 
-function fillFilters(grid) {
-  const values = {}, form = $("filters");
-  const field = (label, input) => { form.append(make("label", {}, label, input)); input.addEventListener("input", () => grid.update()); return input; };
-  const search = field("search", make("input", { type: "search", autocomplete: "off" }));
-  for (const column of columns.filter(({ key }) => ["label", "target", "model", "defense", "threat", "budget", "outcome"].includes(key))) {
-    const words = [...new Set(rows.map((row) => row[column.key]))].filter((value) => value !== null).sort();
-    const select = make("select", {}, new Option("all", ""), ...words.map((value) => new Option(value, value)));
-    values[column.key] = field(column.label, select);
-  }
-  const least = field("SNR at least (dB)", make("input", { type: "number", step: "any" }));
-  grid.filters = [
-    (row) => Object.entries(values).every(([key, select]) => !select.value || row[key] === select.value),
-    (row) => least.value === "" || Number.isNaN(least.valueAsNumber) || (row.snr_db !== null && row.snr_db >= least.valueAsNumber),
-    (row) => { const text = search.value.trim().toLowerCase(); return !text || row.text.includes(text); },
-  ];
-  form.addEventListener("submit", (event) => event.preventDefault());
+function showSpectrum(at) {
+  if (!spectra || !$("masked").open) return;
+  const frame = $("frame").value === "loudest" ? spectra.loudest : frameAt(at, spectra.excess.length), over = spectra.excess[frame];
+  drawSpectrum($("spectrum"), spectra, frame);
+  $("excess").textContent = `At ${frameTime(frame).toFixed(2)} s the loudest bin of the perturbation, as it was added, lies ${Math.abs(over).toFixed(1)} dB ` +
+    `${over > 0 ? "above" : "below"} the masking threshold (full scale at 96 dB SPL).`;
+}
+
+function drawScale() {
+  $("mel-scale").style.background = `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map((share) => `rgb(${viridis(share).join(" ")})`).join(", ")})`;
 }
 
 // Space belongs to the player, but not where it types or presses something else.
 function typesOrPresses(element) {
-  return element.closest("select, textarea, button, a, summary, input:not([type=radio])") !== null;
+  return element.closest("select, textarea, button, summary, input:not([type=radio]):not([type=range])") !== null;
 }
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const element = event.target instanceof Element ? event.target : document.body;
+  const types = element.closest("select, textarea, input:not([type=radio]):not([type=checkbox]):not([type=range])");
   if (event.key === " " && !typesOrPresses(element)) {
     event.preventDefault();
-    if (!event.repeat) player.toggle();
-  } else if (/^[1-9]$/.test(event.key) && !element.closest("select, textarea, input:not([type=radio]):not([type=checkbox])")) {
+    if (!event.repeat) (abx.running ? abx.player : player).toggle();
+  } else if (types) {
+    return;
+  } else if (abx.running) {
+    if (!event.repeat && abx.key(event.key)) event.preventDefault();
+  } else if (/^[1-9]$/.test(event.key)) {
     player.choose(Number(event.key) - 1);
   }
 });
 
-for (const row of rows) row.text = data.keys.map((key) => key === "sound" ? "" : row[key]).join(" ").toLowerCase();
 $("play").addEventListener("click", () => player.toggle());
 $("repeat").addEventListener("change", (event) => player.setRepeat(event.target.checked));
-$("wave").addEventListener("click", (event) => player.seek(event.offsetX / event.target.clientWidth * player.duration));
+$("seek").addEventListener("input", (event) => player.seek(event.target.valueAsNumber));
+for (const id of ["wave", "mel"]) $(id).addEventListener("click", (event) => player.seek(event.offsetX / event.target.clientWidth * player.duration));
+$("frame").addEventListener("change", showPosition);
+$("masked").addEventListener("toggle", showPosition);
+$("expand").addEventListener("click", () => {
+  const on = document.querySelector(".player").classList.toggle("expanded");
+  $("expand").setAttribute("aria-expanded", on);
+  $("expand").textContent = on ? "Less" : "More";
+  showPosition();
+});
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showPosition);
 window.addEventListener("resize", showPosition);
-if (window.matchMedia("(max-width: 45rem)").matches) $("more").open = $("filtering").open = false;
-const grid = new Grid(rows, columns, { table: $("grid"), body: $("grid").querySelector("tbody"), scroller: $("scroller"), count: $("count") }, pick);
-fillFilters(grid);
+if (window.matchMedia("(max-width: 45rem)").matches) $("filtering").open = false;
+const grid = new Grid(rows, columns, { table: $("grid"), body: $("grid").querySelector("tbody"), scroller: $("scroller"), count: $("count") }, pick,
+  () => showMatrix($("words"), $("matrix"), $("words-about"), grid.view.map((index) => rows[index])));
+const abx = new AbxRoom(rows, { shown: () => grid.view.map((index) => rows[index]), chosen: () => rows[grid.chosen], begun: () => player.playing && player.pause() });
+fillFilters($("filters"), grid);
 grid.update();
+drawScale();
+for (const head of document.querySelectorAll("main h2")) {
+  if (!head.parentElement.hidden) $("parts").append(make("a", { href: `#${head.parentElement.id || head.id}` }, head.textContent));
+}
 if (rows.length) grid.choose(data.first, false);
+performance.mark("opened"); // what a test measures

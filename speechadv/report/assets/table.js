@@ -1,10 +1,11 @@
-// A table of which only the lines in sight exist, with filters and sorting. `pick(row, play)` is called with the index of a chosen row.
+// A table of which only the lines in sight exist, with filters and sorting. `pick(row, play)` is called with the index of a chosen row,
+// `changed()` whenever other rows are shown.
 
 const MARGIN = 8; // lines kept above and below what is in sight
 
 class Grid {
-  constructor(rows, columns, elements, pick) {
-    Object.assign(this, { rows, columns, pick, ...elements });
+  constructor(rows, columns, elements, pick, changed) {
+    Object.assign(this, { rows, columns, pick, changed, ...elements });
     this.view = rows.map((_, index) => index);
     this.chosen = -1;
     this.sort = { column: null, down: false };
@@ -52,6 +53,7 @@ class Grid {
     this.scroller.scrollTop = 0;
     this.count.textContent = `${this.view.length} of ${this.rows.length} rows`;
     this.draw();
+    this.changed();
   }
 
   draw() {
