@@ -70,8 +70,6 @@ class Clip:
               help="Search on this network and carry the clips over to --model; given several times, on the mean of their logits.")
 @click.option("--at", type=float, metavar="SECONDS",
               help="Inside one long FILE: insert the target into the second from here on, or with --untargeted hide the word that is heard there.")
-@click.option("--at", type=float, metavar="SECONDS",
-              help="Inside one long FILE: insert the target into the second from here on, or with --untargeted hide the word that is heard there.")
 @click.option("--quality", multiple=True, metavar="NAME",
               help="Also measure segmental_snr_db, log_spectral_distance_db, pesq, stoi or estoi; may be given several times.")
 @model_option
@@ -95,7 +93,6 @@ def command(files, target, untargeted, budgets, name, steps, overrides, full, de
     from ..attacks.offered import check_queries_left
     from ..evaluation import quality as measures
     from .inside import attack_inside
-    from .inside import attack_inside
     from ..registry import keywords
     from .crafting import learn
 
@@ -107,8 +104,6 @@ def command(files, target, untargeted, budgets, name, steps, overrides, full, de
     network = {"labels": labels, "sample_rate": sample_rate, "trust": trust_model_file, "device": checked_device(device)}
     measures.check(quality, "--quality")
     job = replace(prepared(name, options, budgets, defense, model, network, target, seed, sources), quality=quality)
-    if at is not None:
-        return attack_inside(job, files, at, out, voice)
     if at is not None:
         return attack_inside(job, files, at, out, voice)
     check_folder(out, job.identity(files))
