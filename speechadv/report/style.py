@@ -13,7 +13,9 @@ from ..errors import InputError, shown
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "////", "....", "xxxx")
+DASHES = ("-", "--", "-.", ":")
 LEVELS = "viridis"  # of spectrograms
+SHARES = "cividis"  # of fractions in a matrix
 FORMATS = (".png", ".svg", ".pdf")
 RC = {
     "figure.constrained_layout.use": True,
@@ -27,6 +29,7 @@ RC = {
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "legend.frameon": False,
+    "legend.handlelength": 3.2,  # long enough to show a dash
     "lines.linewidth": 1.6,
     "lines.markersize": 5,
     "svg.hashsalt": "speechadv",  # the same rows, the same bytes
@@ -50,10 +53,30 @@ def short(text: str, length: int = 24) -> str:
     return text if len(text) <= length else "…" + text[1 - length :]
 
 
+def look(number: int) -> dict[str, str]:
+    """The colour and the dash of the line of this number: another pair for each of the first 28."""
+    return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
+
+
+def ink_on(colours: str, share: float) -> str:
+    """Black or white, whichever can be read on the colour that stands for a share."""
+    from matplotlib import colormaps
+
+    red, green, blue, _ = colormaps[colours](share)
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+
+
 def legend_below(figure: Figure, handles, labels, columns: int = 2) -> None:
     """A legend under the axes, where it covers nothing."""
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(handles)))
+
+
+def percent(axis, which: str = "y") -> None:
+    """Ticks in percent on an axis of fractions."""
+    from matplotlib.ticker import PercentFormatter
+
+    getattr(axis, f"{which}axis").set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -1,5 +1,6 @@
 """Figures from saved rows: each kind is drawn, says its units, and comes out the same twice."""
 import json
+import shutil
 
 import pytest
 
@@ -14,7 +15,7 @@ def words(figure):
         text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-@pytest.mark.parametrize("kind,unit,suffix", [("spectrograms", "(dB re full scale)", ".png"), ("masking", "dB SPL", ".pdf"),
+@pytest.mark.parametrize("kind,unit,suffix", [("spectrograms", "(dB re full scale)", ".png"), ("masking", "dB SPL", ".pdf"), ("matrix", "of clips right", ".png"),
                                               ("security", "fraction of full scale", ".svg"), ("success", "target word heard", ".svg")])
 def test_each_kind(saved_run, tmp_path, kind, unit, suffix, recwarn):
     figure = draw(kind, saved_run)
@@ -61,15 +62,57 @@ def test_errors_name_what_is_missing(saved_run, make_run, tmp_path):
         (lambda: draw("succes", saved_run), "did you mean 'success'"), (lambda: draw("security", saved_run, over="bitrate"), "two or more values of it"),
         (lambda: draw("training", saved_run), "no history.jsonl"), (lambda: draw("masking", saved_run, row=19), "1 to 18"),
         (lambda: draw("spectrograms", make_run(sound=False)), "no row of this run has sound"), (lambda: draw("success", tmp_path), "no rows.jsonl"),
+        (lambda: draw("queries", saved_run), "need rows of an attack that spends queries"), (lambda: draw("minimum", saved_run), "minimum-norm attack"),
+        (lambda: draw("certified", saved_run), "needs certificates.jsonl"), (lambda: draw("leaderboard", saved_run), "untargeted attack"),
+        (lambda: draw("leaderboard", tmp_path), "needs leaderboard.csv or table.csv"), (lambda: draw("matrix", saved_run, cell=7), "1 to 6"),
         (lambda: save(draw("success", saved_run), tmp_path / "a.gif"), "ends in .png")]:
         with pytest.raises((ConfigError, InputError), match=message):
             call()
 
 
+def test_the_matrix_of_a_cell(saved_run):
+    assert "oblivious" in draw("matrix", saved_run, cell=3).axes[0].get_title() and "adaptive" in draw("matrix", saved_run).axes[0].get_title()
+
+
+def test_certified_curve(tmp_path):
+    from speechadv.evaluation.certificates import encode
+
+    line = {"clip": "a", "label": "yes", "model": "m", "predicted": "yes", "radius": 0.004, "sigma": 0.0025, "n": 1000, "n0": 100, "alpha": 0.001,
+            "ceiling": 0.006, "votes": 990, "snr_db": 40.0}
+    lines = [line, line | {"clip": "b", "radius": 0.006}, line | {"clip": "c", "predicted": "no"}, line | {"clip": "d", "predicted": None, "radius": None}]
+    (tmp_path / "certificates.jsonl").write_text("".join(map(encode, lines)))
+    figure = draw("certified", tmp_path)
+    curve, ceiling = figure.axes[0].lines
+    assert curve.get_ydata()[0] == 0.5 and curve.get_ydata()[-1] == 0.25 and curve.get_xdata()[-1] == 0.006 and set(ceiling.get_xdata()) == {0.006}
+    assert "L2 norm" in figure.axes[0].get_xlabel() and "ceiling" in words(figure)[1][1]
+
+
+def test_no_legend_lies_on_the_data(saved_run):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    for kind in ("security", "success", "masking"):
+        figure = draw(kind, saved_run)
+        FigureCanvasAgg(figure).draw()
+        boxes = [legend.get_window_extent() for legend in figure.legends]
+        assert boxes and not any(box.overlaps(axis.get_window_extent()) for box in boxes for axis in figure.axes), kind
+
+
+def test_lines_differ_in_more_than_colour():
+    from speechadv.report.style import COLOURS, ink_on, look
+
+    looks = [tuple(look(number).values()) for number in range(28)]
+    assert len(set(looks)) == 28 and len(set(COLOURS)) == 7
+    assert ink_on("cividis", 0.0) == "white" and ink_on("cividis", 1.0) == "black"
+
+
 def test_the_command(run, saved_run, tmp_path):
     status, out, err = run("plot", "success", saved_run, "--out", tmp_path / "s.png", "--json")
     assert (status, err) == (0, "") and json.loads(out)["out"] == str(tmp_path / "s.png") and (tmp_path / "s.png").stat().st_size > 2000
-    for arguments in (["pie", saved_run], ["success", saved_run, "--row", 1], ["success", tmp_path], ["success", saved_run, "--out", tmp_path / "s.gif"]):
+    folder = tmp_path / "copy"
+    shutil.copytree(saved_run, folder)
+    status, out, err = run("plot", "matrix", folder, "--cell", 1, "--format", "pdf", "--format", "png")
+    assert (status, err) == (0, "") and {path.name for path in (folder / "figures").glob("matrix*")} == {"matrix.pdf", "matrix.png"}
+    for arguments in (["success", saved_run, "--out", "a.png", "--format", "png"], ["success", saved_run, "--cell", 1], ["pie", saved_run], ["success", saved_run, "--row", 1], ["success", tmp_path], ["success", saved_run, "--out", tmp_path / "s.gif"]):
         status, out, err = run("plot", *arguments)
         assert status == 2 and len(err.strip().splitlines()) == 1 and not out
 

@@ -1,0 +1,79 @@
+"""What a success costs: queries of a black-box attack, or loudness of the smallest perturbation that works."""
+from pathlib import Path
+from typing import Callable, Sequence
+
+from matplotlib.figure import Figure
+
+from ...errors import InputError, shown
+from ...evaluation.aggregate import by_cell
+from ...evaluation.cells import WORST
+from ...evaluation.curves import Point, asks_only, seeks_smallest, success_over_queries, success_over_snr
+from ...evaluation.rows import Row
+from ..saved import SavedRun
+from ..style import legend_below, look, new_figure, percent
+from .rates import line_names
+
+Cells = dict[tuple, list[Row]]
+SUCCESS = "clips won (of those right before)"
+
+
+def queries(folder: Path) -> Figure:
+    """How the share of successes of black-box attacks grows with the queries spent on a clip, with 95 % Wilson intervals."""
+    cells = {key: rows for key, rows in attacks_of(folder).items() if asks_only(rows)}
+    if not cells:
+        raise InputError(f"'{shown(folder)}': query curves need rows of an attack that spends queries and no gradients, such as square or nes")
+    figure = curves(cells, success_over_queries, "queries", "post")
+    figure.axes[0].set(xlabel="queries spent on a clip", xlim=(0, None))
+    return figure
+
+
+def minimum(folder: Path) -> Figure:
+    """How often the smallest perturbation that was found leaves at least this SNR, with 95 % Wilson intervals.
+
+    Of several budgets that differ in nothing else the one that allowed most successes is drawn: in it the search was cut least.
+    """
+    cells = widest({key: rows for key, rows in attacks_of(folder).items() if seeks_smallest(key[2])})
+    if not any(success_over_snr(rows) for rows in cells.values()):
+        raise InputError(f"'{shown(folder)}': a curve over SNR needs successes of a minimum-norm attack, such as fmn, ddn or cw")
+    figure = curves(cells, success_over_snr, "snr_db", "pre")
+    figure.axes[0].set_xlabel("signal-to-noise ratio that is left, at least (dB)")
+    return figure
+
+
+def attacks_of(folder: Path) -> Cells:
+    """The rows of each cell of one attack."""
+    return {key: rows for key, rows in by_cell(SavedRun(folder).rows).items() if key[2] != WORST}
+
+
+def widest(cells: Cells) -> Cells:
+    """Of cells that differ in the budget alone the one with most successes."""
+    best: dict[tuple, tuple] = {}
+    for key in cells:
+        group, successes = (*key[:4], key[5]), lambda k: max((point["success"] for point in success_over_snr(cells[k])), default=0.0)
+        if group not in best or successes(key) > successes(best[group]):
+            best[group] = key
+    return {key: rows for key, rows in cells.items() if key in best.values()}
+
+
+def curves(cells: Cells, points_of: Callable[[Sequence[Row]], list[Point]], over: str, side: str) -> Figure:
+    """A line a cell in steps, with a band for its interval."""
+    figure = new_figure(6.5, 3.6 + 0.1 * len(cells))
+    axis = figure.subplots()
+    lines = {key: points for key, rows in cells.items() if (points := points_of(rows))}
+    ends = [point[over] for points in lines.values() for point in points]
+    for number, (name, points) in enumerate(zip(line_names(list(lines)), lines.values())):
+        points = to_the_edges(points, over, min(ends), max(ends)) if side == "pre" else points
+        x, style = [point[over] for point in points], look(number)
+        axis.step(x, [point["success"] for point in points], where=side, label=name, color=style["color"], linestyle=style["linestyle"])
+        axis.fill_between(x, [point["success_low"] for point in points], [point["success_high"] for point in points], step=side, color=style["color"],
+                          alpha=0.12, linewidth=0)
+    axis.set(ylabel=SUCCESS, ylim=(-0.02, 1.02))
+    percent(axis)
+    legend_below(figure, *axis.get_legend_handles_labels())
+    return figure
+
+
+def to_the_edges(points: list[Point], over: str, lowest: float, highest: float) -> list[Point]:
+    """A falling curve from the left edge of the figure to where nothing is left."""
+    nothing = points[-1] | {over: points[-1][over] + 1e-6, "success": 0.0, "success_low": 0.0}
+    return [points[0] | {over: lowest - 1}, *points, nothing, nothing | {over: highest + 1}]

@@ -1,0 +1,30 @@
+"""The course of a training run."""
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ...errors import InputError, shown
+from ..saved import read_lines
+from ..style import COLOURS, MARKERS, legend_below, new_figure, percent
+
+
+def training(folder: Path) -> Figure:
+    """Loss and accuracies over the epochs of a training run."""
+    path = folder / "history.jsonl"
+    if not path.is_file():
+        raise InputError(f"'{shown(folder)}': expected a training run, there is no history.jsonl in it")
+    history = read_lines(path)
+    names = [key for key in dict.fromkeys(key for row in history for key in row) if key not in ("epoch", "loss", "score")]
+    figure = new_figure(6.5, 4.2)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    upper.plot([row["epoch"] for row in history], [row["loss"] for row in history], color=COLOURS[6], marker=".", label="training loss")
+    upper.set_ylabel("cross-entropy (nats)")
+    for number, name in enumerate(names):
+        points = [(row["epoch"], row[name]) for row in history if name in row]
+        lower.plot(*zip(*points), color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)], markersize=3, label=f"validation {name.replace('_', ' ')}")
+    lower.set(xlabel="epoch", ylabel="share of clips right")
+    lower.set_ylim(0, 1.02)
+    percent(lower)
+    handles = [axis.get_legend_handles_labels() for axis in (upper, lower)]
+    legend_below(figure, handles[0][0] + handles[1][0], handles[0][1] + handles[1][1], columns=3)
+    return figure
