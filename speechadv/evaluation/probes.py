@@ -8,7 +8,7 @@ from ..attacks.base import Attack, Problem, frozen, padded_call
 from ..attacks.pgd import PGD
 from ..budgets import parse_budget
 from ..defenses import Defended
-from ..goals import Goal, Misclassify
+from ..goals import LOSSES, Goal, Misclassify
 from ..models.access import enough
 from ..randomness import clip_generators
 from .cells import Cell
@@ -26,7 +26,7 @@ def probe_all(worker: Worker, grid: Sequence[Cell], clips: ClipSet, bar: Callabl
 
     Returns:
         Dictionaries of `model, defense, clips`, then `largest_difference` (of the logits of two passes over the same clips), `zero_gradients`
-        (clips whose loss has no gradient at all), `sums` (lowest and highest sum of what should be logits), `lowest_output`, and
+        (clips of which a loss has no gradient, or the same one in all samples), `sums` (lowest and highest sum of what should be logits), `lowest_output`, and
         `unbounded_tried, unbounded_reached`: clips heard right, and how many of them PGD changes with half of full scale allowed.
     """
     pairs = list(dict.fromkeys((cell.model, cell.defense) for cell in grid))
@@ -55,11 +55,12 @@ def probe(defended: Defended, heard: Tensor, goal: Goal, names: Sequence[str]) -
 
 
 def zero_gradients(defended: Defended, heard: Tensor, goal: Goal) -> int:
-    """How many clips have a gradient of the margin loss that is zero everywhere; digital silence is left out."""
+    """How many clips have a gradient, of the margin or of cross-entropy, that is zero or otherwise the same in all samples; digital silence is left out."""
     with frozen(defended):
         problem = Problem(defended, heard, goal, parse_budget("linf:0.002").bind(heard), [torch.Generator()] * len(heard))
-        _, _, gradient = problem.gradient(torch.zeros_like(heard), "margin")
-    return int((~gradient.any(1) & heard.any(1)).sum())
+        slopes = [problem.gradient(torch.zeros_like(heard), loss)[2] for loss in LOSSES]
+    flat = torch.stack([slope.amax(1) == slope.amin(1) for slope in slopes]).any(0)
+    return int((flat & heard.any(1)).sum())
 
 
 def unbounded(attack: Attack, defended: Defended, heard: Tensor, goal: Goal, names: Sequence[str]) -> dict[str, int]:
