@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from ..budgets.base import Bound
+from ..budgets.linf import BoundLinf
 
 
 class Plain:
@@ -57,10 +58,11 @@ class Momentum(Plain):
 
 
 class Adam(Plain):
-    """Adam's direction (Kingma & Ba 2015), each sample's gradient divided by its own running size, and the step as long as the budget's geometry says.
+    """Adam's direction (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1), and the step as long as the budget's geometry says.
 
-    The direction is scaled so that its largest sample is 1, then taken as the step itself: unlike a sign it stays small where the gradient is small
-    beside its own history.
+    Under an L-infinity budget each sample's running gradient is divided by its own running size, as in the paper: unlike a sign it stays small where the gradient
+    is small beside its own history. Elsewhere all samples of a clip share one running size: divided by its own each, a steady gradient would
+    turn into its sign, which is not the way up in an L2 ball.
     """
 
     state = ("mean", "square")
@@ -78,9 +80,12 @@ class Adam(Plain):
         self.mean = self.beta1 * self.mean + (1 - self.beta1) * gradient
         self.square = self.beta2 * self.square + (1 - self.beta2) * gradient.square()
         mean, square = self.mean / (1 - self.beta1**self.count), self.square / (1 - self.beta2**self.count)
-        direction = mean / (square.sqrt() + 1e-8)
-        full = bound.size() * bound.steepest(direction)  # the length of a whole step in this budget
-        scaled = direction * full.norm(dim=1, keepdim=True) / direction.norm(dim=1, keepdim=True).clamp(min=1e-30)
+        if isinstance(bound, BoundLinf):
+            direction = mean / (square.sqrt() + 1e-8)
+            full = bound.size() * bound.steepest(direction)  # the length of a whole step in this budget
+            scaled = direction * full.norm(dim=1, keepdim=True) / direction.norm(dim=1, keepdim=True).clamp(min=1e-30)
+        else:
+            scaled = bound.size() * bound.steepest(mean) * (mean.norm(dim=1) / square.sum(1).sqrt().clamp(min=1e-30))[:, None]
         return bound.project(iterate + self.step_size * scaled)
 
 
