@@ -82,7 +82,7 @@ class Deployed(nn.Module):
         logits = self.runtime(features).reshape(len(waveforms), -1)
         if self.floor is not None:
             logits = logits.clamp_min(self.floor).log()
-        if self.surrogate is None or not (torch.is_grad_enabled() and (features.requires_grad or any(p.requires_grad for p in self.surrogate.parameters()))):
+        if self.surrogate is None or not (torch.is_grad_enabled() and features.requires_grad):
             return logits
         return straight_through(logits, self.surrogate(features).reshape(len(waveforms), -1))
 
@@ -107,7 +107,7 @@ def deployed(runtime_kind: type[Runtime], content: bytes, graph: Graph, card: Fi
     front_end = Shaped(Features(card.front_end, card.sample_rate), card.samples, fitting(card, entry, named))
     probabilities = card.outputs == "probabilities"
     floor = (exit.scale / 2 if exit.integer else 1e-12) if probabilities else None
-    surrogate = Network(graph, logarithm=probabilities) if graph.nodes else None
+    surrogate = Network(graph, logarithm=probabilities).requires_grad_(False) if graph.nodes else None
     model = Deployed(runtime_kind(content, entry, exit, named), surrogate, front_end=front_end, labels=card.labels, sample_rate=card.sample_rate, floor=floor,
                     identity=card.identity(content), why_no_gradient=graph.missing)
     exact = graph.weights == "float32" and not entry.integer
