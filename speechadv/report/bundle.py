@@ -165,6 +165,7 @@ def instructions(run: Path, wheel: str, revision: dict[str, Any] | None, sound: 
         "## Tables again from the rows, in seconds", "", "```", "python3 -m venv again", f"again/bin/pip install {wheel}",
         f"again/bin/speechadv report {RUN}" if sound else f"again/bin/python -c \"from speechadv.report.tables import write_tables; write_tables('{RUN}')\"", "```", "",
         "This writes table.csv, table.md, table.tex and result.json" + (", and index.html, the page to listen to." if sound else ". The page to listen to needs the audio."), "",
+        *(["Every verdict judged anew from the sound: `again/bin/speechadv verify " + RUN + "`", ""] if sound else []),
         "## Everything again from the clips", "", "```", f"again/bin/speechadv evaluate {RUN}/{CONFIG} --out repeated", "```", "",
         "Rows and sound are the same byte for byte on the same versions and kind of processor; another processor may move single clips that lie on an edge.", "",
         "Networks, with the SHA-256 that the run began with:", "", *networks(environment, config.models),
