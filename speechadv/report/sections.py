@@ -57,7 +57,7 @@ def notices(run: SavedRun, sounds: Sounds) -> str:
 
 def silences(sounds: Sounds) -> list[str]:
     """Of how many rows there is nothing to play, and why."""
-    said = {NOT_KEPT: "The sound of {} rows was not kept (the config's `audio`).", MISSING: "Sound files of {} rows are missing.",
+    said = {NOT_KEPT: "The sound of {} rows was not kept (audio in the config says which is).", MISSING: "Sound files of {} rows are missing.",
             LEFT_OUT: "This file holds no sound of {} rows (--clips)."}
     counts = {why: sounds.silent.count(why) for why in said}
     return [notice(said[why].format(f"{count} of {len(sounds.ids)}") + " Their lines in the table say so.") for why, count in counts.items() if count]
