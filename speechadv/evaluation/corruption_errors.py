@@ -19,7 +19,8 @@ def lines(rows: Sequence[Row], reference: str) -> list[dict[str, Any]]:
         accuracies` (one a strength), `error` (their mean, from 1) and `relative_error`.
 
         With E the error of the model and R that of the reference, the relative error of a corruption is sum E / sum R over its strengths, equation 1
-        of Hendrycks & Dietterich 2019 (arXiv:1903.12261), and `mce` its mean; both are None where the reference makes no error, as fractions of 1.
+        of Hendrycks & Dietterich 2019 (arXiv:1903.12261), and `mce` its mean, as fractions of 1. A corruption under which the reference makes no error
+        has None and is left out of the mean; `mce` is None where that leaves nothing.
     """
     found = defaultdict(lambda: defaultdict(lambda: [[0, 0] for _ in range(STRENGTHS)]))
     for row in rows:
@@ -33,9 +34,9 @@ def lines(rows: Sequence[Row], reference: str) -> list[dict[str, Any]]:
 
 def _line(pair: tuple[str, str], table: dict[str, list], reference: dict[str, list], clips: int) -> dict[str, Any]:
     each = [_corruption(name, accuracies, reference.get(name)) for name, accuracies in table.items()]
-    relative = [one["relative_error"] for one in each]
+    relative = [one["relative_error"] for one in each if one["relative_error"] is not None]
     return {"model": pair[0], "defense": pair[1], "clips": clips, "corruption_accuracy": 1 - _mean([one["error"] for one in each]),
-            "mce": _mean(relative) if None not in relative else None, "corruptions": each}
+            "mce": _mean(relative) if relative else None, "corruptions": each}
 
 
 def _corruption(name: str, accuracies: list, reference: list | None) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def as_text(found: Sequence[dict[str, Any]], reference: str, table) -> str:
     body = [[line["model"], line["defense"], one["corruption"], *map(_percent, one["accuracies"]), _percent(one["relative_error"])]
             for line in found for one in line["corruptions"]]
     return (f"Accuracy in percent under everyday damage, from mild (1) to severe (5), on 16-bit sound ({found[0]['clips']} clips; values in corruptions.csv). "
-            f"`mCE %` is the mean over the corruptions of the error relative to that of `{shown(reference)}` without a defense, which has 100:\n\n" + table(head, body))
+            f"`mCE %` is the mean over the corruptions of the error relative to that of `{shown(reference)}` without a defense, which has 100 "
+            "(corruptions under which that makes no error are left out):\n\n" + table(head, body))
 
 
 def _percent(share: float | None) -> str:

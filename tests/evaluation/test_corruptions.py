@@ -107,7 +107,7 @@ def grid(tmp_path, tiny_weights, data_root):
 
 def test_a_run(grid, run, tmp_path, tiny_weights):
     out = tmp_path / "out"
-    status, printed, err = run("evaluate", grid, "--out", out, "--corruptions", "background,white,packets")
+    status, printed, err = run("evaluate", grid, "--out", out, "--corruptions", "background,white,clipping")
     assert status == 0 and "accuracy under corruptions %" in printed and "mCE %" in printed, err
     rows = corrupted.read(out / corrupted.ROWS)
     assert len(rows) == 2 * 3 * 5 * 4

@@ -87,8 +87,13 @@ def test_a_model_that_runs_elsewhere_is_refused():
         exported(model, "onnx", "box")
 
 
+def verdicts(file, model, heard):
+    """What onnxruntime says by itself."""
+    return reader(file.read_bytes(), "onnx", len(model.labels), 16000)(heard.waveforms).argmax(1).tolist()
+
+
 @pytest.mark.parametrize("options, name", [((), "m.onnx"), (("--int8", "--calibration", 6), "m.onnx"), (("--format", "torch-export"), "deep/er/m.pt2")])
-def test_the_command(options, name, run, tmp_path, tiny_weights, monkeypatch, data_root):
+def test_the_command(options, name, run, tmp_path, tiny_weights, monkeypatch, data_root, heard):
     monkeypatch.setenv("SPEECHADV_DATA", str(data_root))
     out = tmp_path / name
     status, printed, err = run("export", tiny_weights, *options, "--out", out)
@@ -101,6 +106,9 @@ def test_the_command(options, name, run, tmp_path, tiny_weights, monkeypatch, da
     assert all((each["equal_verdicts"] == 1 and each["largest_logit_difference"] < 1e-4) == float_file or each["equal_verdicts"] > 0.8 for each in report["compared"])
     assert report["calibration"] == (None if float_file else {"source": "train split", "clips": 6})
     assert digest in printed and "validation split" in printed
+    if out.suffix == ".onnx":
+        read_back = load_model(f"onnx:{out}")
+        assert read_back.labels == tuple(card["labels"]) and read_back(heard.waveforms).argmax(1).tolist() == verdicts(out, read_back, heard)
     status, printed, err = run("export", tiny_weights, *options, "--out", out)
     assert status == 2 and "exists; name another file" in err
 
