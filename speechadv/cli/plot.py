@@ -29,7 +29,7 @@ def command(kind, run, out, formats, row, over, cell, as_json, quiet):
     success       success by defense, oblivious beside adaptive, with 95 % intervals
     matrix        success by word that was said and word that was wanted, of one cell
     queries       success of black-box attacks over the queries spent
-    minimum       success of minimum-norm attacks over the SNR that is left
+    minimum       success of minimum-norm attacks over the SNR that is left (queries and minimum: their points beside the figure, as .csv)
     certified     certified accuracy over the radius (RUN holds certificates.jsonl)
     leaderboard   clean and robust accuracy, best on top (RUN holds leaderboard.csv or table.csv)
     training      loss and validation accuracy of a training run (RUN holds history.jsonl)
@@ -51,4 +51,22 @@ def command(kind, run, out, formats, row, over, cell, as_json, quiet):
     figure, voice = figures.draw(kind, run, **choices), Voice(as_json, quiet)
     for path in files:
         voice.say(shown(style.save(figure, path)))
+    if kind in figures.AS_CSV:
+        files.append(files[0].with_suffix(".csv"))
+        write_csv(figures.points(kind, run), files[-1])
+        voice.say(shown(files[-1]))
     voice.document({"kind": kind, "run": str(run), "out": str(files[0]), "files": [str(path) for path in files]})
+
+
+def write_csv(lines: list[dict], path: Path) -> None:
+    """A table with the keys of its lines as the head, all or nothing."""
+    import csv
+    import io
+
+    from ..audio import write_bytes
+
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, lines[0] if lines else (), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_bytes(path, buffer.getvalue().encode("utf-8"))

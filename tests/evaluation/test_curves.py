@@ -85,3 +85,12 @@ def test_leaderboard(cell, rows_run):
     (run / "leaderboard.csv").write_text("model,budget\nm,b\n")
     with pytest.raises(InputError, match="leaderboard.csv': expected a column 'defense'"):
         draw("leaderboard", run)
+
+
+def test_a_curves_points_lie_beside_its_figure(cell, rows_run, run):
+    folder = rows_run(costly(cell, attack="fmn") + cell(2, clips=5))
+    status, printed, _ = run("plot", "minimum", folder)
+    assert status == 0 and printed.splitlines()[1].endswith("minimum.csv")
+    lines = (folder / "figures" / "minimum.csv").read_text().splitlines()
+    assert lines[0] == "model,defense,attack,threat,budget,seed,snr_db,success,success_low,success_high,clips"
+    assert [line.split(",")[6:8] for line in lines[1:]] == [["30.0", "0.75"], ["40.0", "0.5"], ["50.0", "0.25"]]

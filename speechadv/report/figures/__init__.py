@@ -9,18 +9,19 @@ from ...registry import closest
 from ..style import styled
 from .certified import certified
 from .clip import masking, spectrograms
-from .costs import minimum, queries
+from .costs import minimum, points, queries
 from .leaderboard import leaderboard
 from .matrix import matrix
 from .security import AXES, security, series, value_of
 from .success import success
 from .training import training
 
-__all__ = ["AXES", "KINDS", "TAKES", "draw", "series", "value_of"]
+__all__ = ["AXES", "AS_CSV", "KINDS", "TAKES", "draw", "points", "series", "value_of"]
 
 KINDS: dict[str, Callable[..., Figure]] = {
     "spectrograms": spectrograms, "masking": masking, "security": security, "success": success, "matrix": matrix, "queries": queries,
     "minimum": minimum, "certified": certified, "leaderboard": leaderboard, "training": training}
+AS_CSV = ("queries", "minimum")  # whose points `plot` also writes as CSV, see `points`
 TAKES = {"spectrograms": ("row",), "masking": ("row",), "security": ("over",), "matrix": ("cell",)}
 
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from ...errors import InputError, shown
 from ...evaluation.aggregate import by_cell
-from ...evaluation.cells import WORST
+from ...evaluation.cells import CELL_KEYS, WORST
 from ...evaluation.curves import Point, asks_only, seeks_smallest, success_over_queries, success_over_snr
 from ...evaluation.rows import Row
 from ..saved import SavedRun
@@ -19,10 +19,7 @@ SUCCESS = "clips won (of those right before)"
 
 def queries(folder: Path) -> Figure:
     """How the share of successes of black-box attacks grows with the queries spent on a clip, with 95 % Wilson intervals."""
-    cells = {key: rows for key, rows in attacks_of(folder).items() if asks_only(rows)}
-    if not cells:
-        raise InputError(f"'{shown(folder)}': query curves need rows of an attack that spends queries and no gradients, such as square or nes")
-    figure = curves(cells, success_over_queries, "queries", "post")
+    figure = curves(asking(folder), success_over_queries, "queries", "post")
     figure.axes[0].set(xlabel="queries spent on a clip", xlim=(0, None))
     return figure
 
@@ -32,12 +29,31 @@ def minimum(folder: Path) -> Figure:
 
     Of several budgets that differ in nothing else the one that allowed most successes is drawn: in it the search was cut least.
     """
+    figure = curves(seeking(folder), success_over_snr, "snr_db", "pre")
+    figure.axes[0].set_xlabel("signal-to-noise ratio that is left, at least (dB)")
+    return figure
+
+
+def points(kind: str, folder: Path) -> list[Point]:
+    """What the figure `kind`, "queries" or "minimum", shows, as lines of a table: the cell's keys, then the point. Raises InputError."""
+    cells, points_of = {"queries": (asking, success_over_queries), "minimum": (seeking, success_over_snr)}[kind]
+    return [dict(zip(CELL_KEYS, key)) | point for key, rows in cells(folder).items() for point in points_of(rows)]
+
+
+def asking(folder: Path) -> Cells:
+    """The cells of attacks that ask without gradients. Raises InputError where there is none."""
+    cells = {key: rows for key, rows in attacks_of(folder).items() if asks_only(rows)}
+    if not cells:
+        raise InputError(f"'{shown(folder)}': query curves need rows of an attack that spends queries and no gradients, such as square or nes")
+    return cells
+
+
+def seeking(folder: Path) -> Cells:
+    """The cells of attacks that look for the smallest perturbation. Raises InputError where none has a success."""
     cells = widest({key: rows for key, rows in attacks_of(folder).items() if seeks_smallest(key[2])})
     if not any(success_over_snr(rows) for rows in cells.values()):
         raise InputError(f"'{shown(folder)}': a curve over SNR needs successes of a minimum-norm attack, such as fmn, ddn or cw")
-    figure = curves(cells, success_over_snr, "snr_db", "pre")
-    figure.axes[0].set_xlabel("signal-to-noise ratio that is left, at least (dB)")
-    return figure
+    return cells
 
 
 def attacks_of(folder: Path) -> Cells:
