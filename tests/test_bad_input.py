@@ -1,4 +1,5 @@
 """Every row of docs/bad-input.md is run."""
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -10,6 +11,9 @@ import pytest
 import soundfile
 import tomli_w
 
+SPEC = importlib.util.spec_from_file_location("deployed_files", Path(__file__).with_name("models") / "deployed_files.py")
+deployed_files = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(deployed_files)
 PAGE = Path(__file__).parents[1] / "docs" / "bad-input.md"
 ROWS = [[cell.strip() for cell in line.strip("|\n ").split(" | ")] for line in PAGE.read_text("utf-8").splitlines(True) if line.startswith("| `") and line.count(" | ") == 4]
 HEARS = ("attack", "classify", "listen")  # commands whose default network is replaced by a small one, for speed
@@ -39,6 +43,7 @@ def made(tmp_path_factory, tiny_weights, data_root):
     (folder / "full").mkdir()
     (folder / "full" / "letter.txt").write_text("keep me")
     write_configs(folder, tiny_weights, data_root)
+    deployed_files.write_faults(folder)
     return folder
 
 
