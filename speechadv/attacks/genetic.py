@@ -59,7 +59,7 @@ class Genetic(Attack):
 
     def _price(self, problem: Problem) -> int:
         """Queries a generation: the members, and the exact rounding of the best one where the budget rounds roughly."""
-        return self.population + (not problem.bound.rough_is_exact)
+        return self.population + (0 if problem.bound.rough_is_exact else problem.draws)
 
     def _next(self, problem: Problem, members: Tensor, margins: Tensor) -> Tensor:
         """The best member as it is, and children of pairs drawn by their margins."""

@@ -10,6 +10,7 @@ from speechadv.defenses import Defended, Defense
 from speechadv.errors import InputError
 from speechadv.goals import Misclassify
 from speechadv.randomness import clip_generators, drawing, uniform
+from speechadv.registry import create, keywords, lookup, names
 
 
 class Louder(Defense):
@@ -90,3 +91,11 @@ def test_draws_without_generators_and_with_too_few():
     assert louder.generators is None
     with drawing(louder, generators(1)), pytest.raises(InputError, match="expected 2 generators"):
         louder(clean)
+
+
+@pytest.mark.parametrize("name", [name for name in names("attack") if "queries" in keywords("attack", name) and not lookup("attack", name).white_box])
+def test_a_budget_of_queries_holds_for_random_models_too(name, bent):
+    model, clean, labels = bent
+    budget = parse_budget("linf:0.001+snr:30")  # rounds roughly while searching: successes are confirmed, which is asked for as well
+    result = create("attack", name, queries=40)(Defended(model, Louder(), draws=4), clean, Misclassify(labels), budget, generators=generators(len(clean)))
+    assert (result.queries <= 40).all() and (result.queries[~result.already] > 0).all() and not result.passes.any()
