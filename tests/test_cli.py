@@ -91,7 +91,7 @@ def test_attack_reports_what_the_files_hold(run, tiny, tiny_weights, write_clip,
 def test_attack_in_words(run, tiny_weights, write_clip, tmp_path):
     file = write_clip(tmp_path / "yes.wav", "yes")
     status, out, err = run("attack", file, "--untargeted", "--budget", "masking", "--budget", "linf:0.02", "--out", tmp_path / "out", "--model", tiny_weights)
-    assert (status, err) == (0, "")
+    assert status == 0 and err.splitlines()[0] == "next:" and f"speechadv report {tmp_path / 'out'}" in err
     assert "heard as 'yes' before" in out and " dB, L-infinity " in out and " LSB, " in out and " dBFS)" in out and "masking threshold" in out
     assert "within masking+linf:0.02" in out and "yes.perturbation.wav" in out and "dB louder" in out
 

@@ -59,6 +59,17 @@ def group():
     Begin with:
       speechadv demo --out runs/demo
       speechadv attack my.wav --target stop --budget snr:30 --out out
+
+    \b
+    Exit status:
+      0    done
+      1    a check found faults or differences (data check, verify)
+      2    something cannot be used; one line says what
+      130  stopped with Ctrl-C
+
+    \b
+    SPEECHADV_DATA names data folders, NO_COLOR takes colours away.
+    Completion of words in your shell: see docs/command-line.md.
     """
 
 
@@ -83,6 +94,9 @@ def run(arguments=None) -> int:
     except getattr(click.exceptions, "NoArgsIsHelpError", ()) as asked:  # of click 8.2 and later: nothing but the group was named
         click.echo(asked.format_message())
         return 2
+    except click.UsageError as problem:
+        where = f" (see `{problem.ctx.command_path} --help`)" if problem.ctx else ""
+        return complain(problem.format_message().rstrip(".") + where)
     except click.ClickException as problem:
         return complain(problem.format_message())
     except BrokenPipeError:
@@ -95,5 +109,5 @@ def run(arguments=None) -> int:
 
 def complain(message: str, status: int = 2) -> int:
     """One line on standard error; returns the exit status."""
-    click.echo("speechadv: " + shown(" ".join(message.splitlines())), err=True)
+    click.echo("speechadv: " + shown(" ".join(line.strip() for line in message.splitlines())), err=True)
     return status

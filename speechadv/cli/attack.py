@@ -116,6 +116,7 @@ def command(files, target, untargeted, budgets, name, steps, overrides, full, de
     for clip, row in zip(clips, rows):
         describe(clip, row, out, voice)
     summarise(rows, job, voice)
+    voice.advise(("a page to listen to", ("report", out)), ("through a codec", ("defend", out / rows[0]["adversarial_audio"], "--defense", "mp3:32", "--out", "defended")))
     voice.document([document(clip, row, out) for clip, row in zip(clips, rows)])
 
 

@@ -53,6 +53,8 @@ def command(config, out, overrides, audio, threats, workers, threads, trust_mode
         click.echo(f"stopped; what is finished is kept. Go on with: {shlex.join(again)}", err=True)
         sys.exit(130)
     show(voice, heads(settings.targeted, result["cells"]), [cells_of_line(line) for line in result["cells"]], result["flags"], out)
+    voice.advise(("a figure", ("plot", "success", out)), ("tables and page again", ("report", out)), ("judge it anew", ("verify", out)),
+                 ("a written report", ("write-up", out, "--out", "report.html")), ("hand it on", ("bundle", out, "--out", "run.zip")))
     voice.document(result)
 
 
@@ -66,4 +68,3 @@ def show(voice: Voice, head: list[str], lines: list[list[str]], flags: list[dict
     if not flags:
         voice.say("no sanity flag was raised")
     voice.say(f"tables: {shown(out / 'table.md')}, table.csv, table.tex; listen: {shown(out / 'index.html')}")
-    voice.advise(("a figure", ("plot", "success", out)), ("tables and page again", ("report", out)), ("judge it anew", ("verify", out)))
