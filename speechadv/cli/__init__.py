@@ -90,7 +90,7 @@ def run(arguments=None) -> int:
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return complain("stopped; what is finished is kept", 130)
+        return complain("stopped; what is finished is kept, and the same command again goes on", 130)
     except getattr(click.exceptions, "NoArgsIsHelpError", ()) as asked:  # of click 8.2 and later: nothing but the group was named
         click.echo(asked.format_message())
         return 2
