@@ -9,7 +9,6 @@ import zipfile
 from pathlib import Path
 from typing import Any, Iterable, Iterator
 
-from .. import __file__ as package_file
 from ..errors import InputError, SpeechAdvError, shown
 from ..evaluation.environment import git_revision
 from ..evaluation.folder import CONFIG, ENVIRONMENT, ROWS, read_config, read_json
@@ -17,6 +16,7 @@ from ..evaluation.folder import CONFIG, ENVIRONMENT, ROWS, read_config, read_jso
 FOLDERS = ("audio", "figures")  # of a run, that are packed
 SUFFIXES = (".toml", ".json", ".jsonl", ".csv", ".md", ".tex", ".txt")  # of files beside them; the page and its scripts are made again
 MOMENT = (1980, 1, 1, 0, 0, 0)  # of every entry
+PACKAGE = Path(__file__).resolve().parents[1]
 RUN = "run"  # the run's folder in the zip
 
 
@@ -121,7 +121,7 @@ def wheel_name() -> str:
 
 def wheel_of_package() -> bytes:
     """The package as it runs here, as a wheel: every file of its folder and the metadata that it is installed with."""
-    package, about = Path(package_file).parent, importlib.metadata.distribution("speechadv")
+    package, about = PACKAGE, importlib.metadata.distribution("speechadv")
     files = {f"speechadv/{path.relative_to(package).as_posix()}": path.read_bytes() for path in sorted(package.rglob("*")) if path.is_file() and packed(path)}
     info = f"speechadv-{about.version}.dist-info"
     files[f"{info}/METADATA"] = (about.read_text("METADATA") or about.read_text("PKG-INFO") or "").encode("utf-8")

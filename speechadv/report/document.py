@@ -9,12 +9,13 @@ from typing import Any, Sequence
 from ..audio import write_bytes
 from ..errors import ConfigError, InputError, shown
 from ..evaluation import certificates as certificate_lines
+from ..evaluation.quality import MEASURES
 from ..models.pretrained import list_models, read_card, weights_path
 from . import pictures, theory
 from .findings import Findings, Subject
 from .printing import pages, to_pdf
 from .saved import read_lines
-from .tables import number, percent
+from .tables import measures, percent
 
 REPORT, SLIDES = "report.html.jinja", "slides.html.jinja"
 MOST_PAGES = 8  # of the report in print
@@ -208,7 +209,7 @@ def jinja(templates: Path | None):
     loaders = [jinja2.FileSystemLoader(str(templates))] if templates else []
     loader = jinja2.ChoiceLoader([*loaders, jinja2.FileSystemLoader(str(importlib.resources.files(__package__) / "templates"))])
     environment = ImmutableSandboxedEnvironment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=visible, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"markdown": lambda text: Markup(theory.as_html(text)), "percent": percent_words, "number": number, "points": points}
+    environment.filters |= {"markdown": lambda text: Markup(theory.as_html(text)), "percent": percent_words, "points": points, "loudness": loudness}
     environment.globals |= {"Subject": Subject, "include_raw": lambda name: Markup(environment.loader.get_source(environment, name)[0]),
                             "script_hash": lambda name: script_hash(environment.loader.get_source(environment, name)[0]), "speech": speech}
     return environment
@@ -223,6 +224,13 @@ def percent_words(line: dict[str, Any], name: str) -> str:
     """"88.2 % [86.0, 90.1]", or a dash."""
     rate, _, interval = percent(line, name).partition(" ")
     return f"{rate} % {interval}" if interval else rate
+
+
+def loudness(line: dict[str, Any]) -> str:
+    """How loud the adversarial clips of a line are, and how they sound, in medians: "SNR 35.1 dB, segmental SNR 7.6 dB"."""
+    found = [f"SNR {line['snr_db_median']:.1f} dB"] if line["snr_db_median"] is not None else []
+    found += [MEASURES[name].in_words(line[f"{name}_median"]) for name in measures([line]) if line[f"{name}_median"] is not None]
+    return ", ".join(found) or "without a level"
 
 
 def points(after: float, before: float) -> str:

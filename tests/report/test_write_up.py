@@ -37,6 +37,7 @@ def test_the_report_has_its_sections_and_its_numbers_are_those_of_the_table(run,
     for line in write_tables(small)["cells"]:
         if line["adaptive"]:
             assert percent(line, "targeted_success").replace(" ", " % ", 1) in page
+    assert "How loud, against <em>" in page and "linf:0.001: SNR 31.0 dB" in page
     before = page
     rows = row_files.read_finished(small / "rows.jsonl")
     row_files.rewrite(small / "rows.jsonl", [row | {"adversarial_prediction": "yes"} for row in rows])
