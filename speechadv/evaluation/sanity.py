@@ -42,10 +42,12 @@ def flags(rows: Sequence[Row], config: EvaluationConfig, probes: Sequence[dict[s
     specs = {spec.label: spec for spec in attack_specs(config.attacks)}
     cells = {key: those for key, those in by_cell(rows).items() if key[2] in specs}
     found: list[Flag] = []
-    for check in (not_monotone, one_step_as_good, black_box_better, oblivious_better, noise_as_good, not_converged):
+    for check in (not_monotone, one_step_as_good, black_box_better, oblivious_better, noise_as_good):
         found += check(cells, specs)
-    for check in (eps_zero_differs, lost_in_saving):
-        found += check(cells)
+    draws = {(probe["model"], probe["defense"]): config.draws for probe in probes if probe["largest_difference"]}
+    found += not_converged(cells, specs, draws)
+    found += eps_zero_differs(cells)
+    found += lost_in_saving({key: those for key, those in cells.items() if key[:2] not in draws})  # another draw is another verdict, saved or not
     for check in (unbounded_fails, zero_gradients, random_passes, probabilities):
         found += filter(None, map(check, probes))
     return found
@@ -152,13 +154,15 @@ def oblivious_better(cells: Cells, specs: dict[str, AttackSpec]) -> Iterator[Fla
             yield _flag("oblivious_better", key, f"the attack that knows the defense breaks {len(knowing)} of {len(_right(rows))} clips, the one that does not {len(sent)}")
 
 
-def not_converged(cells: Cells, specs: dict[str, AttackSpec]) -> Iterator[Flag]:
-    """Clips still fall in the last tenth of the steps. Seen from the passes of attacks whose clips leave early."""
+def not_converged(cells: Cells, specs: dict[str, AttackSpec], draws: dict[tuple[str, str], int]) -> Iterator[Flag]:
+    """Clips still fall in the last tenth of the steps. Seen from the passes of attacks whose clips leave early; `draws`: passes a step of a random
+    (model, defense)."""
     for key, rows in _white_box(cells, specs):
         steps = _steps(specs[key[2]])
         if not steps or key[3] == "oblivious":
             continue
-        late = [row for row in rows if succeeded(row) and row["passes"] and (row["passes"] - 1) % steps >= steps * (1 - LATE)]
+        each = draws.get(key[:2], 1)
+        late = [row for row in rows if succeeded(row) and row["passes"] and (row["passes"] // each - 1) % steps >= steps * (1 - LATE)]
         right = len(_right(rows))
         if len(late) >= 2 and len(late) > STILL * right:
             yield _flag("not_converged", key, f"{len(late)} of {right} clips fall in the last tenth of {steps} steps")
