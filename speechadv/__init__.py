@@ -27,8 +27,9 @@ def load_model(word: str, *, labels=None, sample_rate: int | None = None, trust:
     """A classifier from one word; the same words as `--model` of the command line.
 
     Args:
-        word: a pretrained name (see `list_models`), `path/to/NAME.safetensors` with its card `NAME.json` beside it, `package.module:factory`, or a
-            TorchScript (`.pt`) or `torch.export` (`.pt2`) file.
+        word: a pretrained name (see `list_models`), `path/to/NAME.safetensors` with its card `NAME.json` beside it, `package.module:factory`, a
+            TorchScript (`.pt`) or `torch.export` (`.pt2`) file, or one of `tflite:FILE`, `onnx:FILE`, `torchscript:FILE`, `hf:FOLDER_OR_NAME`,
+            `command:COMMAND` and `http://HOST:PORT/PATH` (docs/your-own-model.md).
         labels: words of the outputs, in order, for a model that does not carry them.
         sample_rate: Hz, for a model that does not carry it.
         trust: load a TorchScript or `torch.export` file, which is a program and may do anything.

@@ -326,7 +326,7 @@ def describe(clip: Clip, row: dict[str, Any], out: Path, voice: Voice) -> None:
     before, after = row["clean_prediction"], row["adversarial_prediction"]
     wanted = "" if row["target"] is None else f", target '{shown(row['target'])}' " + ("reached" if row["reached"] else "not reached")
     voice.say(f"{shown(clip.file)}: heard as '{shown(before)}' before and as '{shown(after)}' after{wanted}")
-    voice.say(f"    {loudness(row)}; {row['passes']} passes")
+    voice.say(f"    {loudness(row)}; {row['passes']} passes" + (f", {row['queries']} queries" if row["queries"] else ""))
     for line in in_words(row):
         voice.say(f"    {line}")
     louder = f"; what was added, {row['perturbation_gain_db']} dB louder: {shown(out / row['perturbation_audio'])}" if row["linf"] else ""

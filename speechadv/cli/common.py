@@ -19,7 +19,8 @@ quiet_option = click.option("--quiet", is_flag=True, help="No progress, no notic
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 model_option = click.option("--model", default="resnet", show_default=True, metavar="MODEL",
                             help="A name from `speechadv models list`, a .safetensors file with its card, package.module:factory "
-                                 "(runs that code), a TorchScript or torch.export file, hf:FOLDER_OR_NAME, or a black box: "
+                                 "(runs that code), tflite:FILE or onnx:FILE with its card FILE.toml, torchscript:FILE, a torch.export file, "
+                                 "hf:FOLDER_OR_NAME, or a black box: "
                                  "command:'./recognise {wav}' or http://HOST:PORT/PATH.")
 
 

@@ -12,7 +12,8 @@ from .foreign import Request, own, words
 from .pretrained import list_models, load_checkpoint, load_pretrained
 from .programs import FACTORY, from_factory, from_file
 
-KINDS = "NAME.safetensors (its card beside it), package.module:factory, a TorchScript file .pt or a torch.export file .pt2"
+KINDS = ("NAME.safetensors (its card beside it), package.module:factory, tflite:FILE or onnx:FILE (a card beside it), torchscript:FILE or a file .pt, "
+         "a torch.export file .pt2, hf:FOLDER_OR_NAME, command:COMMAND, http://HOST:PORT/PATH")
 
 # `KIND:REST` -> module and function that make the model of a `foreign.Request`, complete: with labels and sample rate, in evaluation mode, and tried
 # on two tones where trying costs nothing (`foreign.completed`, or `foreign.own` for a model that knows its labels itself). The module is imported
