@@ -140,6 +140,7 @@ def prepared(name: str, options: dict, budgets: Sequence[str], defense: str, wor
 
     attack = create("attack", name, **options)
     parse_budget(budgets)  # what is misspelt is told before the network is loaded
+    sent = sent_on(attack, sources, defense.strip())
     model = load_model(word, **network)
     if target is not None and target not in model.labels:
         raise ConfigError(f"--target '{shown(target)}': the network does not know this word{closest(target, model.labels)} "
@@ -149,7 +150,7 @@ def prepared(name: str, options: dict, budgets: Sequence[str], defense: str, wor
     searched = searched_on(attack, sources, model, defended, network)
     check_offered(attack, searched)
     return Job(name, options, attack, budget, defense_name(chain), word, defended, target, seed, network["device"], searched=searched,
-               sources=tuple(sources), sent_on=sent_on(attack, sources, defense_name(chain)))
+               sources=tuple(sources), sent_on=sent)
 
 
 def read_clips(files: Sequence[Path], job: Job, voice: Voice) -> list[Clip]:

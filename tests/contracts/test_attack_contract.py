@@ -17,7 +17,7 @@ from speechadv.registry import create, keywords, names
 
 NAMES = names("attack")
 BUDGETS = ["linf:0.002", "snr:30", "masking", "snr:25+linf:0.005"]
-QUICK = {"steps": 3, "queries": 6, "draws": 2, "targets": 2}  # keywords that attacks share, turned down
+QUICK = {"steps": 3, "queries": 6, "draws": 2, "targets": 2, "hiding": 3}  # keywords that attacks share, turned down
 
 
 def made(name: str, **options) -> Attack:
