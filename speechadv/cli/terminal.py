@@ -64,7 +64,7 @@ def _table(heads: Sequence[str], lines: Sequence[Sequence[str]], keep: Sequence[
 
 @contextlib.contextmanager
 def bar(total: int | None, label: str, hidden: bool = False) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error, with rate and time left: a function that takes the number of items finished.
+    """A progress bar on standard error, with rate and time left: a function that takes the number of items finished and, if there is more to say, words.
 
     Where standard error is no terminal there is a line a minute instead.
     """
@@ -77,7 +77,7 @@ def bar(total: int | None, label: str, hidden: bool = False) -> Iterator[Callabl
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _rate_column(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=screen, transient=True) as progress:
         task = progress.add_task(label, total=total)
-        yield lambda done=1: progress.advance(task, done)
+        yield lambda done=1, status="": progress.update(task, advance=done, description=f"{label} ({status})" if status else label)
 
 
 @contextlib.contextmanager
@@ -116,12 +116,12 @@ class _Lines:
     """Progress as lines of text, for logs."""
 
     def __init__(self, total: int | None, label: str, hidden: bool):
-        self.total, self.label, self.hidden = total, label, hidden
+        self.total, self.label, self.hidden, self.status = total, label, hidden, ""
         self.done, self.before = 0, None  # what was finished before the first item of now was: `advance(n)` at once, for a run that goes on
         self.begun = self.told = time.monotonic()
 
-    def advance(self, done: int = 1) -> None:
-        self.done += done
+    def advance(self, done: int = 1, status: str = "") -> None:
+        self.done, self.status = self.done + done, status
         self.before = self.done if self.before is None else self.before
         now = time.monotonic()
         if not self.hidden and now - self.told >= SECONDS_BETWEEN_LINES:
@@ -134,6 +134,7 @@ class _Lines:
         parts = [f"{self.label}: {self.done:,}" + (f" of {self.total:,}" if self.total is not None else ""), rate_in_words(rate)]
         if rate and self.total is not None:
             parts.append(f"{_time_in_words((self.total - self.done) / rate)} left")
+        parts.append(self.status)
         return ", ".join(filter(None, parts))
 
 

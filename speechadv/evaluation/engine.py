@@ -7,31 +7,48 @@ import signal
 import threading
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
-from typing import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Iterable, Iterator, Protocol
 
 from ..errors import SpeechAdvError
-from .work import Done, Item, Worker
+from .work import TRIES, Done, Item, Worker, persistently
 
-TRIES = 3  # of the processes, in a row without a single item done
 IN_FLIGHT = 2  # items a process: what is waiting takes memory
 
 _worker: Worker | None = None  # of a child process
 
 
-def run(items: Iterable[Item], worker: Worker, workers: int = 1, threads: int | None = None) -> Iterator[Done]:
-    """Do the items, in any order.
+class Engine(Protocol):
+    """Where the work of a run is done."""
+
+    def run(self, items: Iterable[Item], worker: Worker) -> Iterator[Done]:
+        """Do the items, in any order, and give what came of each; this process alone writes what is outside sound files. Raises SpeechAdvError."""
+
+    def status(self) -> str:
+        """How fast which part of it is, for a progress bar; may be empty."""
+
+
+@dataclass
+class Local:
+    """This process, or several on this machine.
 
     Args:
-        items: what is to be done.
-        worker: does it in this process where `workers` is 1; else says how the others are set up.
         workers: processes.
-        threads: of torch, in each process.
-
-    Raises:
-        SpeechAdvError: the processes died several times in a row.
+        threads: of torch, in each of several; None shares the cores among them.
     """
-    return map(worker.do, items) if workers == 1 else _in_processes(list(items), worker, workers, threads)
+
+    workers: int = 1
+    threads: int | None = None
+
+    def run(self, items: Iterable[Item], worker: Worker) -> Iterator[Done]:
+        """Do the items. Raises SpeechAdvError: the processes died several times in a row."""
+        if self.workers == 1:
+            return (persistently(worker, item) for item in items)
+        return _in_processes(list(items), worker, self.workers, self.threads)
+
+    def status(self) -> str:
+        """Nothing beside the bar itself."""
+        return ""
 
 
 def _in_processes(items: list[Item], worker: Worker, workers: int, threads: int | None) -> Iterator[Done]:
@@ -51,7 +68,7 @@ def _in_processes(items: list[Item], worker: Worker, workers: int, threads: int 
 
 
 def _one_pool(waiting: dict[int, Item], worker: Worker, workers: int, threads: int | None) -> Iterator[tuple[int, Done]]:
-    setup = (str(worker.run), worker.device, worker.trust, worker.fingerprints, threads or max(1, (os.cpu_count() or 1) // workers))
+    setup = (worker.sendable(), threads or max(1, (os.cpu_count() or 1) // workers))
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, setup)
     try:
         numbers = iter(list(waiting))
@@ -67,7 +84,7 @@ def _one_pool(waiting: dict[int, Item], worker: Worker, workers: int, threads: i
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(run: str, device: str, trust: bool, fingerprints: dict[str, str], threads: int) -> None:
+def _begin(worker: Worker, threads: int) -> None:
     """Of a child process: the parent alone listens to Ctrl-C, and its end is the child's."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -75,7 +92,7 @@ def _begin(run: str, device: str, trust: bool, fingerprints: dict[str, str], thr
     import torch
 
     torch.set_num_threads(threads)
-    _worker = Worker(Path(run), device, trust, fingerprints)
+    _worker = worker
 
 
 def _end_with_the_parent() -> None:
@@ -85,6 +102,6 @@ def _end_with_the_parent() -> None:
 
 
 def _do(item: Item) -> Done:
-    done = _worker.do(item)
-    done.item = item.silent()  # the parent has it
+    done = persistently(_worker, item)
+    done.item = item.without_sound()  # the parent has it
     return done

@@ -10,7 +10,7 @@ from ..errors import ConfigError, InputError, shown
 from ..locks import locked
 from .settings import EvaluationConfig
 
-CONFIG, ENVIRONMENT, ROWS, TIMING, PROBES = "config.toml", "environment.json", "rows.jsonl", "timing.jsonl", "probes.json"
+CONFIG, ENVIRONMENT, ROWS, TIMING, PROBES, FAILED = "config.toml", "environment.json", "rows.jsonl", "timing.jsonl", "probes.json", "failed.jsonl"
 
 
 @contextlib.contextmanager

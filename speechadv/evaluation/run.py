@@ -15,12 +15,13 @@ from ..attacks.offered import check_offered
 from ..errors import ConfigError, shown
 from ..models.access import access
 from ..registry import closest
-from . import batching, engine, fitting, quality, rows as row_files
-from .cells import Cell, Craft, cells, groups, left_out
+from . import batching, fitting, quality, rows as row_files
+from .cells import CELL_KEYS, Cell, Craft, cells, groups, left_out
 from .clips import ClipSet, load_clips
 from .corrupted import Damage, damage_of, hear_damaged
+from .engine import Engine, Local
 from .environment import environment
-from .folder import PROBES, ROWS, TIMING, claimed, write_json
+from .folder import FAILED, PROBES, ROWS, TIMING, claimed, write_json
 from .probes import probe_all
 from .rows import Row
 from .settings import EvaluationConfig
@@ -33,11 +34,11 @@ Bar = Callable[[int, str], ContextManager[Callable[[int], None]]]
 @contextlib.contextmanager
 def no_bar(total: int, label: str) -> Iterator[Callable[[int], None]]:
     """The progress bar that shows nothing."""
-    yield lambda done=1: None
+    yield lambda done=1, status="": None
 
 
 def evaluate(config: EvaluationConfig, out: str | Path, *, workers: int = 1, threads: int | None = None, device: str = "cpu",
-             trust: bool = False, bar: Bar = no_bar, notice: Callable[[str], None] = audio.silent) -> dict[str, Any]:
+             trust: bool = False, bar: Bar = no_bar, notice: Callable[[str], None] = audio.silent, engine: Engine | None = None) -> dict[str, Any]:
     """Run a grid, or what is left of it, and make its tables and page.
 
     Args:
@@ -49,9 +50,10 @@ def evaluate(config: EvaluationConfig, out: str | Path, *, workers: int = 1, thr
         trust: load models that are programs (TorchScript, `torch.export`).
         bar: makes a progress bar from (total, label): a context manager that gives a function of the number done.
         notice: is told one line about what the user should know.
+        engine: where the rows are made; default: `workers` processes on this machine.
 
     Returns:
-        The content of result.json.
+        The content of result.json; with "failed", the number of rows that could not be made (they stand in failed.jsonl), where there are some.
 
     Raises:
         SpeechAdvError: config, data, models or folder cannot be used; nothing is written then. KeyboardInterrupt passes; what is done is kept.
@@ -66,15 +68,15 @@ def evaluate(config: EvaluationConfig, out: str | Path, *, workers: int = 1, thr
     out = Path(out)
     with _threads(threads):
         plan = prepare(config, out, device, trust, notice)
-        check_workers(plan.worker, workers)
+        check_workers(plan.worker, 2 if engine else workers)
         with claimed(out, config, plan.environment):
-            produce(plan, workers, threads, bar, notice)
+            failed = produce(plan, engine or Local(workers, threads), bar, notice)
             finish(plan, bar)
             if plan.damage:
                 hear_damaged(plan.damage, out, bar)
             result = write_tables(out)
             write_page(out)
-    return result
+    return result | ({"failed": failed} if failed else {})
 
 
 @contextlib.contextmanager
@@ -156,22 +158,33 @@ def prepare(config: EvaluationConfig, out: Path, device: str = "cpu", trust: boo
     return Plan(config, out, grid, clips, worker, about, damage)
 
 
-def produce(plan: Plan, workers: int, threads: int | None, bar: Bar, notice: Callable[[str], None]) -> None:
-    """Make the rows that are missing."""
-    path, have = plan.out / ROWS, known_rows(plan, notice)
+def produce(plan: Plan, engine: Engine, bar: Bar, notice: Callable[[str], None]) -> int:
+    """Make the rows that are missing. Returns the number of those that failed."""
+    path, have, failed = plan.out / ROWS, known_rows(plan, notice), 0
     items = list(missing_items(plan, have))
+    (plan.out / FAILED).unlink(missing_ok=True)
     learn(plan, items, bar)
     with bar(len(plan.order), "attacking") as advance:
         advance(len(have))
-        for done in engine.run(items, plan.worker, workers, threads):
+        for done in engine.run(items, plan.worker):
             new = [row for row in done.rows if row_files.key(row) not in have]
             for line in done.notices:
                 notice(line)
             save_clean(plan, new)
             row_files.append(path, new)
             note_time(plan, done)
+            failed += note_failures(plan, done)
             have |= {row_files.key(row) for row in new}
-            advance(len(new))
+            advance(len(new), engine.status())
+    return failed
+
+
+def note_failures(plan: Plan, done: Done) -> int:
+    """A line of failed.jsonl for each row that could not be made, and why."""
+    lines = [dict(zip(CELL_KEYS, cell.key)) | {"clip": clip, "failed": why} for clip, why in done.failed.items() for cell in done.item.cells]
+    if lines:
+        row_files.append_lines(plan.out / FAILED, "".join(json.dumps(line) + "\n" for line in lines))
+    return len(lines)
 
 
 def known_rows(plan: Plan, notice: Callable[[str], None]) -> set[tuple]:

@@ -1,5 +1,7 @@
 """The work of one process: a craft on a block of clips gives the rows of its cells."""
+import contextlib
 import hashlib
+import pickle
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from ..attacks.base import frozen, padded_call
 from ..budgets import parse_budget
 from ..defenses import Defended, parse_defense
 from ..defenses.base import SURROGATE
-from ..errors import InputError, shown
+from ..errors import InputError, SpeechAdvError, shown
 from ..goals import Goal, Misclassify, Target
 from ..memory import Parts
 from ..models.averaged import Averaged
@@ -25,6 +27,9 @@ from .hearing import likeliest, words
 from .quality import measure
 from .rows import Row
 from .sounds import amplified, cell_folder, clean_path, craft_folder, levels, saved, waveforms
+
+
+TRIES = 3  # of a clip that fails
 
 
 @dataclass(frozen=True)
@@ -65,20 +70,21 @@ class Item:
         """The same with its own clips alone, for another process."""
         return replace(self, sound=self.pcm, places=range(len(self.names)))
 
-    def silent(self) -> "Item":
-        """The same without sound, for the way back."""
-        return replace(self, sound=self.sound[:0], places=())
+    def without_sound(self) -> "Item":
+        """The same for someone who has the sound."""
+        return replace(self, sound=self.sound[:0])
 
 
 @dataclass
 class Done:
-    """What came of an item: rows, seconds and notices."""
+    """What came of an item: rows, seconds, notices, and why clips have no rows."""
 
     item: Item
     rows: list[Row] = field(default_factory=list)
     attack_seconds: float = 0.0
     scoring_seconds: float = 0.0
     notices: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: "Done") -> None:
         """Put another part of the same item behind this one."""
@@ -86,6 +92,7 @@ class Done:
         self.attack_seconds += other.attack_seconds
         self.scoring_seconds += other.scoring_seconds
         self.notices += other.notices
+        self.failed |= other.failed
 
 
 class Worker:
@@ -108,6 +115,15 @@ class Worker:
     def loaded(self) -> dict[str, nn.Module]:
         """The models that are there, by their words."""
         return self._models
+
+    def sendable(self) -> "Worker":
+        """A copy for other processes, with the models that can be sent; the others are loaded there by their words, and must be the same."""
+        copy = Worker(self.run, self.device, self.trust, self.fingerprints)
+        for word, model in self._models.items():
+            with contextlib.suppress(TypeError, AttributeError, pickle.PicklingError, NotImplementedError):
+                pickle.dumps(model)
+                copy._models[word] = model
+        return copy
 
     def model(self, word: str) -> nn.Module:
         """A model by its word, in evaluation mode. Raises InputError where its weights are others than before."""
@@ -207,6 +223,28 @@ class Worker:
     def _keeps(self, item: Item, row: Row) -> bool:
         fooled = row["clean_prediction"] == row["label"] != row["adversarial_prediction"]
         return fooled if item.kept == "failures" else self._may_keep(item, row["clip"])
+
+
+def persistently(worker: Worker, item: Item) -> Done:
+    """What comes of an item, and where it fails of its halves; a single clip that fails three times has no rows, and the reason is told.
+
+    Raises SpeechAdvError: what is wrong is not a clip's fault.
+    """
+    problem: Exception | None = None
+    for _ in range(1 if len(item.names) > 1 else TRIES):
+        try:
+            return worker.do(item)
+        except SpeechAdvError:
+            raise
+        except Exception as error:  # whatever a network or a codec makes of one clip: the others go on
+            problem = error
+    if len(item.names) == 1:
+        return Done(item, failed={item.names[0]: shown(f"{type(problem).__name__}: {problem}")})
+    middle = len(item.names) // 2
+    done = persistently(worker, item.part(slice(0, middle)))
+    done.item = item
+    done.add(persistently(worker, item.part(slice(middle, None))))
+    return done
 
 
 def without_sound(row: Row) -> Row:

@@ -126,7 +126,7 @@ def test_a_process_that_dies_is_replaced(monkeypatch, tmp_path):
         raise BrokenProcessPool
 
     monkeypatch.setattr(engine, "_one_pool", dying)
-    assert list(engine.run(["a", "b", "c"], Worker(tmp_path), workers=2)) == ["done a", "done b", "done c"]
+    assert list(engine.Local(2).run(["a", "b", "c"], Worker(tmp_path))) == ["done a", "done b", "done c"]
 
     def dead(*arguments):
         raise BrokenProcessPool
@@ -134,7 +134,7 @@ def test_a_process_that_dies_is_replaced(monkeypatch, tmp_path):
 
     monkeypatch.setattr(engine, "_one_pool", dead)
     with pytest.raises(SpeechAdvError, match="died 3 times in a row"):
-        list(engine.run(["a"], Worker(tmp_path), workers=2))
+        list(engine.Local(2).run(["a"], Worker(tmp_path)))
 
 
 class Killed(BaseException):

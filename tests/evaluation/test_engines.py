@@ -1,0 +1,141 @@
+"""What every engine must do, and what only a cluster of several nodes can show."""
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+import torch
+
+from speechadv.errors import SpeechAdvError
+from speechadv.evaluation.cluster import OnRay, Task, _Grouped, check_version
+from speechadv.evaluation.engine import Local
+from speechadv.evaluation.remote import taken
+from speechadv.evaluation.run import evaluate
+from speechadv.evaluation.work import Item, Worker, persistently
+from speechadv.randomness import derived_seed
+
+ray = pytest.importorskip("ray")
+FILES = ("rows.jsonl", "table.csv", "table.md", "result.json")
+
+
+def everything(run):
+    """Content of all that an engine makes, sound included; the times are nobody's promise."""
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file() and (path.suffix == ".wav" or path.name in FILES)}
+
+
+@pytest.fixture(scope="module")
+def machine():
+    """A cluster of this machine alone, with two cores."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(params=["one process", "two processes", "ray"])
+def engine(request):
+    if request.param == "ray":
+        request.getfixturevalue("machine")
+        return OnRay()
+    return Local(1 if request.param == "one process" else 2, 1)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(settings, tmp_path_factory):
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    evaluate(settings(), run)
+    return everything(run)
+
+
+def test_same_rows_tables_and_sound(engine, settings, undisturbed, tmp_path):
+    evaluate(settings(), tmp_path / "run", engine=engine)
+    assert everything(tmp_path / "run") == undisturbed
+
+
+class Nervous(Worker):
+    """Fails over one clip, and says which file it saw."""
+
+    def __init__(self, run, poison, how=RuntimeError):
+        super().__init__(run)
+        self.poison, self.how = poison, how
+
+    def sendable(self):
+        return self
+
+    def do(self, item):
+        from speechadv.evaluation.work import Done
+
+        if self.poison in item.names:
+            raise self.how("no such clip please")
+        return Done(item, rows=[{"clip": name} for name in item.names])
+
+
+def items(names, size=4):
+    import numpy as np
+
+    sound = np.zeros((len(names), 10), np.int16)
+    return [Item("craft", (), names[i : i + size], names[i : i + size], None, sound, range(i, min(i + size, len(names)))) for i in range(0, len(names), size)]
+
+
+def test_a_poisoned_clip_fails_alone(engine, tmp_path):
+    names = [f"clip{i}" for i in range(10)]
+    found = list(engine.run(items(names), Nervous(tmp_path, "clip5")))
+    assert sorted(row["clip"] for done in found for row in done.rows) == sorted(set(names) - {"clip5"})
+    failed = {name: why for done in found for name, why in done.failed.items()}
+    assert failed == {"clip5": "RuntimeError: no such clip please"}
+
+
+def test_an_error_of_the_users_ends_the_run(engine, tmp_path):
+    with pytest.raises(SpeechAdvError, match="no such clip please"):
+        list(engine.run(items(["a", "b"]), Nervous(tmp_path, "b", SpeechAdvError)))
+
+
+def test_failures_are_told_and_the_same_command_tries_again(settings, tmp_path, monkeypatch):
+    whole = Worker._do
+
+    def failing(self, item):
+        if "yes" in item.names[0] or any("yes" in name for name in item.names):
+            raise RuntimeError("broken codec")
+        return whole(self, item)
+
+    monkeypatch.setattr(Worker, "_do", failing)
+    result = evaluate(settings(), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "failed.jsonl").read_text().splitlines()]
+    assert result["failed"] == len(lines) > 0 and {line["failed"] for line in lines} == {"RuntimeError: broken codec"}
+    monkeypatch.undo()
+    again = evaluate(settings(), tmp_path / "run")
+    assert "failed" not in again and not (tmp_path / "run" / "failed.jsonl").exists()
+
+
+def test_groups_take_as_long_as_they_should():
+    speed = {"craft": 1.0}
+    grouped = _Grouped(items([f"c{i}" for i in range(200)], size=4), speed)
+    assert sum(len(item.names) for item in grouped.next()) == 20  # 20 s at one second a clip
+    speed["craft"] = 30.0
+    assert [len(item.names) for item in grouped.next()] == [1]  # four would take two minutes
+    speed.clear()
+    assert len(grouped.next()) == 1
+    names = []
+    while not grouped.empty:
+        names += [name for item in grouped.next() for name in item.names]
+    assert names[-1] == "c199" and len(names) == len(set(names))
+
+
+def test_halves_hold_every_clip_once():
+    task = Task(items([f"c{i}" for i in range(9)], size=4))
+    parts = [task]
+    while any(part.clips > 1 for part in parts):
+        parts = [half for part in parts for half in (part.halves() if part.clips > 1 else [part])]
+    assert sorted(name for part in parts for item in part.items for name in item.names) == sorted(f"c{i}" for i in range(9))
+
+
+def test_another_version_is_named():
+    with pytest.raises(SpeechAdvError, match="node far has speechadv 9.9, this process has"):
+        check_version("9.9", "far")
+
+
+def test_files_are_taken_out_of_a_folder(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.wav").write_bytes(b"x")
+    assert taken(tmp_path) == {"a/b.wav": b"x"} and not list(tmp_path.rglob("*.wav"))
