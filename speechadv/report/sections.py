@@ -25,6 +25,8 @@ PICTURES = {  # the figure's file: (kind, what it runs over, what it shows)
     "security-snr.svg": ("security", "snr", SECURITY.format("the least signal-to-noise ratio")),
     "security-margin.svg": ("security", "margin", SECURITY.format("the margin over the masking threshold")),
     "security-bitrate.svg": ("security", "bitrate", SECURITY.format("the MP3 bitrate")),
+    "queries.svg": ("queries", None, "How the share of successes of black-box attacks grows with the queries spent on a clip; bands are 95 % Wilson intervals."),
+    "minimum.svg": ("minimum", None, "How often the smallest perturbation that was found leaves at least this SNR; bands are 95 % Wilson intervals."),
     "spectrograms.png": ("spectrograms", None, "Spectrograms of one clip: clean, adversarial, and their difference, in one colour scale."),
     "masking.svg": ("masking", None, "Spectrum of the perturbation of the same clip beside the masking threshold, in the frame where it comes nearest to it."),
 }
@@ -103,7 +105,7 @@ def flag_list(run: SavedRun) -> str:
 @lru_cache
 def explanations() -> dict[str, str]:
     """What each flag means, as HTML: the sections of docs/warnings.md."""
-    sections = re.split(r"^## (\w+)\n", asset("warnings.md"), flags=re.MULTILINE)[1:]
+    sections = re.split(r"^## (.+)\n", asset("warnings.md"), flags=re.MULTILINE)[1:]
     return {name: "".join(f"<p>{inline(block)}</p>" for block in re.split(r"\n\s*\n", body.strip())) for name, body in zip(sections[::2], sections[1::2])}
 
 

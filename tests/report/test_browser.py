@@ -219,6 +219,33 @@ def test_spectra_are_those_of_the_package(opened):
     assert np.abs(mel.reshape(bands.shape) - bands).max() < 1e-3
 
 
+def test_every_control_has_a_name_and_the_keyboard_reaches_it(opened):
+    nameless = opened.evaluate("""[...document.querySelectorAll('input, select, button, summary, [tabindex="0"], canvas, img')].filter((element) =>
+        !(element.labels?.length || element.textContent.trim() || element.getAttribute('aria-label') || element.getAttribute('aria-labelledby') || element.alt)).length""")
+    assert nameless == 0
+    assert opened.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(({tagName}) => +tagName[1]).every((level, i, all) => !i || level - all[i - 1] <= 1)")
+    opened.evaluate("document.activeElement.blur()")
+    reached = []
+    for _ in range(12):
+        opened.keyboard.press("Tab")
+        reached.append(opened.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
+    assert reached[0] == "Skip to the clips" and {"play", "repeat", "seek"} <= set(reached)
+    assert opened.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+
+
+def test_space_never_scrolls_and_links_do_not_take_it(opened):
+    opened.locator("#parts a").first.focus()
+    opened.keyboard.press("Space")
+    until(opened, "player.playing")
+    opened.get_by_label("Position in seconds").focus()
+    opened.keyboard.press("Space")
+    until(opened, "!player.playing")
+    before = opened.evaluate("window.scrollY")
+    opened.keyboard.press("Space")
+    until(opened, "player.playing")
+    assert opened.evaluate("window.scrollY") == before
+
+
 def test_what_was_heard_has_probabilities(opened):
     opened.get_by_label("defense").select_option("none")
     cells = opened.locator("#heard tbody tr").first.locator("td").all_inner_texts()

@@ -13,6 +13,7 @@ import torch
 from speechadv import audio
 from speechadv.errors import InputError
 from speechadv.evaluation import rows as row_files
+from speechadv.report.assets import asset
 from speechadv.report.page import single_sounds, write_page, write_single_file
 from speechadv.report.saved import SavedRun
 from speechadv.report.sections import explanations
@@ -44,6 +45,12 @@ class Elements(HTMLParser):
 @pytest.fixture(scope="module")
 def page(saved_run):
     return Elements((saved_run / "index.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Pages without figures, for speed."""
+    monkeypatch.setattr("speechadv.report.page.figure_section", lambda run, inside: "")
 
 
 def test_hostile_words_are_text(saved_run, page):
@@ -91,7 +98,7 @@ def test_probabilities_are_in_thousandths(saved_run, page):
     assert {packed["words"][flat[i]]: flat[i + 1] / 1000 for i in (0, 2)} == SavedRun(saved_run).rows[0]["adversarial_probabilities"]
 
 
-def test_rows_without_probabilities_or_measures(make_run):
+def test_rows_without_probabilities_or_measures(make_run, no_figures):
     run = make_run(clips=1)
     extra = ("clean_probabilities", "adversarial_probabilities", "segmental_snr_db", "log_spectral_distance_db", "quality_gaps")
     row_files.rewrite(run / "rows.jsonl", [{key: value for key, value in row.items() if key not in extra} for row in SavedRun(run).rows])
@@ -145,7 +152,7 @@ def test_the_same_page_again_and_no_stale_sound(make_run):
 
 
 @pytest.mark.parametrize("loss, words", [("kept", "The sound of 18 of 18 rows was not kept"), ("removed", "Sound files of 18 of 18 rows are missing")])
-def test_a_run_without_sound_says_so(make_run, loss, words):
+def test_a_run_without_sound_says_so(make_run, no_figures, loss, words):
     run = make_run(sound=loss == "removed")
     shutil.rmtree(run / "audio", ignore_errors=True)
     page = Elements(write_page(run).read_text(encoding="utf-8"))
@@ -178,7 +185,24 @@ def test_a_single_file_has_an_end(saved_run, run, monkeypatch):
     assert run("report", saved_run, "--clips", 3)[0] == 2
 
 
-def test_flags_are_explained(make_run):
+def luminance(colour):
+    """Of a colour #rrggbb (WCAG 2.1)."""
+    shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return sum(weight * (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4) for weight, x in zip((0.2126, 0.7152, 0.0722), shares))
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_contrast(scheme):
+    """Words 4.5 to 1 on every ground, lines of pictures and of controls 3 to 1 (WCAG 2.1, AA)."""
+    colours = dict(re.findall(r"--(\S+): (#\w{6});", asset("page.css").split(":root {")[1 + scheme].split("}")[0]))
+    needed = [(word, ground, 4.5) for word in ("ink", "soft", "accent", "good", "bad") for ground in ("paper", "panel", "chosen")]
+    needed += [("on-accent", "accent", 4.5), ("clip", "paper", 3)]
+    for one, other, least in needed:
+        low, high = sorted(luminance(colours[name]) + 0.05 for name in (one, other))
+        assert high / low >= least, (one, other, high / low)
+
+
+def test_flags_are_explained(make_run, no_figures):
     run = make_run(clips=1)
     result = json.loads((run / "result.json").read_text())
     every = [{"flag": name, "cell": {"model": "<i>"}, "figure": "3 <4", "page": f"docs/warnings.md#{name}"} for name in explanations()]
@@ -187,7 +211,7 @@ def test_flags_are_explained(make_run):
     assert len(every) >= 12 and "gradients are masked" in words and "3 <4" in words and not any("`" in each for each in explanations().values())
 
 
-def test_the_command_is_there(make_run):
+def test_the_command_is_there(make_run, no_figures):
     run = make_run(clips=1)
     assert "speechadv evaluate config.toml --out again" in write_page(run).read_text(encoding="utf-8")
     command = {"attack": "pgd", "options": {"steps": 5, "full": True}, "budget": "snr:30", "defense": "mp3:32", "model": "resnet", "target": None, "seed": 3,

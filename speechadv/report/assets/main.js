@@ -3,12 +3,12 @@
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
 const rows = unpackedRows(data);
-const bySound = Map.groupBy ? Map.groupBy(rows, (row) => row.sound) : grouped(rows);
+const bySound = grouped(rows);
 const fixed = (value, digits, unit = "") => value === null ? "–" : value.toFixed(digits).replace(/^-(?=[0.]*$)/, "") + unit; // no "-0.0"
 
 function grouped(list) {
-  const found = new Map();
-  for (const row of list) found.set(row.sound, [...(found.get(row.sound) || []), row]);
+  const found = new Map(list.map(({ sound }) => [sound, []]));
+  for (const row of list) found.get(row.sound).push(row);
   return found;
 }
 
@@ -24,6 +24,7 @@ function pairs(flat) { return Array.from({ length: flat.length / 2 }, (_, i) => 
 const word = (key, label, more = {}) => ({ key, label, value: (row) => row[key], text: (row) => row[key] === null ? "–" : String(row[key]), ...more });
 const number = (key, label, digits, factor = 1) => ({ key, label, number: true, value: (row) => row[key], show: key === "snr_db" ? "" : "wide",
   text: (row) => fixed(row[key] === null ? null : row[key] * factor, digits) });
+const ALWAYS = ["label", "target", "outcome", "snr_db", "clip"]; // columns that stay though all rows agree
 const lsb = (row) => row.linf === null ? null : row.linf * 32768;
 const columns = [
   word("label", "word"),
@@ -44,7 +45,7 @@ const columns = [
   number("queries", "queries", 0),
   { key: "silent", label: "sound", value: (row) => row.silent, text: (row) => row.silent ?? "kept" },
   word("clip", "clip"),
-].filter(({ key }) => key === "clip" || new Set(rows.map((row) => row[key])).size > 1 || (key === "label" && rows.some((row) => row.label !== null)));
+].filter(({ key }) => new Set(rows.map((row) => row[key])).size > 1 || (ALWAYS.includes(key) && rows.some((row) => row[key] !== null)));
 
 const player = new Player(showPlayer);
 let wanted = -1; // the row whose sound is asked for: a slower answer for an earlier one is dropped
