@@ -44,8 +44,9 @@ class MP3(Defense):
     LAME chooses its low-pass by bitrate. Its `quality` changes what it discards, and with it the verdict on clips at the edge: compare only
     results of one quality.
 
-    The surrogate keeps of each time-frequency bin the share that the codec kept of it in this very clip, and passes the gradient through that. The
-    plain identity ("straight-through") knows nothing of what is discarded, and at 16 kbit/s most attacks through it fail (docs/defenses.md).
+    Surrogates: "gain", the default, keeps of each time-frequency bin the share that the codec kept of it in this very clip, and passes the gradient
+    through that. "mdct" knows no clip of the codec's: a quantiser of its own in the MDCT domain (`mdct.coded`). Which breaks the codec best was measured on
+    validation clips (docs/defenses.md).
 
     Args:
         kbps: one of 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160 kbit/s, all that the format has at 16 kHz.
