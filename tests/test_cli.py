@@ -168,7 +168,7 @@ def test_odd_names_and_two_of_one_stem(run, tiny_weights, write_clip, tmp_path):
 def test_a_leading_dash(run, tiny_weights, write_clip, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_clip(tmp_path / "-yes.wav", "yes")
-    status, _, err = run("attack", "--untargeted", "--budget", "snr:20", "--steps", 1, "--out", "out", "--model", tiny_weights, "--", "-yes.wav")
+    status, _, err = run("attack", "--untargeted", "--quiet", "--budget", "snr:20", "--steps", 1, "--out", "out", "--model", tiny_weights, "--", "-yes.wav")
     assert (status, err) == (0, "") and (tmp_path / "out" / "-yes.adversarial.wav").exists()
 
 
