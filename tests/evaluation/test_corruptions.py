@@ -27,7 +27,7 @@ def snr(clip, heard):
 
 
 def test_the_issue_is_covered():
-    assert set(NAMES) == {"background", "white", "pink", "room", "quiet", "clipping", "telephone", "packets", "speed", "pitch", "mp3", "opus"}
+    assert set(NAMES) >= {"background", "white", "pink", "room", "quiet", "clipping", "telephone", "packets", "speed", "pitch", "mp3", "opus"}
 
 
 @pytest.mark.parametrize("name", NAMES)
