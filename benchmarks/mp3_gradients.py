@@ -68,7 +68,8 @@ def closeness(defended, waveforms, gradient) -> dict:
     import torch
 
     codec, exact = defended.defenses[0], defended.defend(waveforms)
-    stand_in = {"identity": lambda: waveforms, "none": lambda: torch.zeros_like(waveforms)}.get(gradient, lambda: codec.fitted_surrogate(waveforms, exact, gradient))()
+    known = {"identity": waveforms, "none": torch.zeros_like(waveforms)}
+    stand_in = known[gradient] if gradient in known else codec.fitted_surrogate(waveforms, exact, gradient)
     level = 10 * torch.log10(exact.square().sum(1) / (exact - stand_in).square().sum(1))
     return {"error_db": round(float(level.nanmedian()), 2)}
 

@@ -112,16 +112,25 @@ def cells(config: EvaluationConfig) -> list[Cell]:
             for budget in budgets for seed in config.seeds if (cell := _cell(model, defense, threat, attack, budget, seed, config.sources, choices))]
     for attack in attacks:
         if not any(cell.attack == attack.label for cell in grid):
-            needed = "adaptive (its clips stand at the edge by design)" if attack.at_edge else ("oblivious or adaptive" if attack.gradient == SURROGATE else "adaptive and a defense that has this gradient") if attack.white_box else "black-box"
-            raise ConfigError(f"config: threats: attack '{shown(attack.label)}' needs the threat {needed}, got {', '.join(config.threats)}")
+            raise ConfigError(f"config: threats: attack '{shown(attack.label)}' needs the threat {_needed(attack)}, got {', '.join(config.threats)}")
     _check_rooms(attacks, dict(zip(defenses, chains)))
     return _without(grid, config.skip)
+
+
+def _needed(attack: AttackSpec) -> str:
+    """The threats under which an attack has a cell, in words."""
+    if not attack.white_box:
+        return "black-box"
+    if attack.at_edge:
+        return "adaptive (its clips stand at the edge by design)"
+    return "oblivious or adaptive" if attack.gradient == SURROGATE else "adaptive and a defense that has this gradient"
 
 
 def under_threats(config: EvaluationConfig, words: Sequence[str]) -> EvaluationConfig:
     """The config under other threats; "all" stands for the honest three: oblivious, adaptive and black-box.
 
-    Where "all" finds no black-box attack but noise in the config, Square is added. Raises ConfigError: an unknown threat, or no attack with gradients for "all".
+    Where "all" finds no black-box attack but noise in the config, Square is added. Raises ConfigError: an unknown threat, or no attack with gradients
+    for "all".
     """
     if ALL not in words:
         return dataclasses.replace(config, threats=list(words))

@@ -1,7 +1,7 @@
 """The ensemble beside torchattacks' members on the same small network, clips and budget: never weaker than the best of them.
 
-torchattacks is needed, not skipped where it is missing: `make test` installs it, without its outdated dependencies. Its inputs lie in [0, 1] and are images, so the
-network is wrapped; its examples are floats, ours lie on the 16-bit grid.
+torchattacks is needed, not skipped where it is missing: `make test` installs it, without its outdated dependencies. Its inputs lie in [0, 1] and are
+images, so the network is wrapped; its examples are floats, ours lie on the 16-bit grid.
 """
 import pytest
 import torch

@@ -8,6 +8,7 @@ from torch import nn
 from speechadv import registry
 from speechadv.defenses import Defended, Defense, defense_name, parse_defense
 from speechadv.errors import ConfigError, InputError
+from speechadv.randomness import clip_generators, drawing
 
 NAMES = registry.names("defense")
 
@@ -35,6 +36,12 @@ def waveforms():
     return ((tone + 0.01 * torch.randn(4, 1600, generator=generator)) * 32768).round() / 32768
 
 
+def drawn(defense, waveforms, first=0):
+    """What the defense makes of clips whose generators are passed in, clip i drawing from generator first + i: random or not, it repeats."""
+    with drawing(defense, clip_generators(0, "contract", [str(first + i) for i in range(len(waveforms))])):
+        return defense(waveforms)
+
+
 def test_there_are_defenses():
     assert {"mp3", "bandpass"} <= set(NAMES)
 
@@ -48,8 +55,7 @@ def test_it_is_a_documented_defense(defense):
 def test_its_name_makes_it_again(defense, waveforms):
     again = parse_defense(defense.name)
     assert defense_name(again) == defense.name
-    if not defense.stochastic:
-        assert torch.equal(again[0].eval()(waveforms), defense(waveforms))
+    assert torch.equal(drawn(again[0].eval(), waveforms), drawn(defense, waveforms))
 
 
 def test_output_is_audio_as_saved(defense, waveforms):
@@ -72,12 +78,11 @@ def test_the_input_is_left_alone(defense, waveforms):
 
 
 def test_it_repeats_and_a_batch_equals_its_clips(defense, waveforms):
-    if defense.stochastic:
-        pytest.skip("a stochastic defense draws anew each time")
-    heard = defense(waveforms)
-    assert torch.equal(defense(waveforms), heard)
+    heard = drawn(defense, waveforms)
+    assert torch.equal(drawn(defense, waveforms), heard)
     for i in range(len(waveforms)):
-        assert torch.equal(defense(waveforms[i : i + 1])[0], heard[i])
+        assert torch.equal(drawn(defense, waveforms[i : i + 1], first=i)[0], heard[i])
+    assert not defense.stochastic or not torch.equal(drawn(defense, waveforms, first=len(waveforms)), heard)
 
 
 def test_it_does_not_delay(defense, waveforms):

@@ -102,7 +102,8 @@ def raised(defended, examples, make_row):
     """The flags of a real run of four attacks under two budgets, and of the probes."""
     rows = [row for spec in attack_specs(ATTACKS) for budget in BUDGETS for row in attacked(defended, spec, budget, examples, make_row)]
     config = EvaluationConfig(attacks=ATTACKS, budgets=BUDGETS)
-    answers = {"model": "m", "defense": "none", "clips": 16, **probe(defended, examples.waveforms[:16], Misclassify(examples.classes[:16]), examples.names[:16])}
+    answers = probe(defended, examples.waveforms[:16], Misclassify(examples.classes[:16]), examples.names[:16])
+    answers |= {"model": "m", "defense": "none", "clips": 16}
     return {flag["flag"] for flag in flags(rows, config, [answers])}
 
 
