@@ -208,4 +208,4 @@ def test_stems_are_unique_on_any_file_system():
 
 def test_every_command_is_a_click_command():
     for name in COMMANDS:
-        assert isinstance(importlib.import_module(f"speechadv.cli.{name}").command, click.Command)
+        assert isinstance(importlib.import_module(f"speechadv.cli.{name.replace('-', '_')}").command, click.Command)
