@@ -2,6 +2,7 @@
 import contextlib
 import hashlib
 import json
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -236,7 +237,9 @@ def learn(plan: Plan, items: list[Item], bar: Bar) -> None:
     with bar(len(wanted), "fitting") as advance:
         for path, (item, target) in wanted.items():
             (fold,) = (fold for fold in fitting.folds(plan.clips) if fold.holds(item.names[0]))
+            started = time.perf_counter()
             fitting.make(plan.out / path, plan.config, item.craft, fold, target, plan.worker.attacked(item.craft), plan.worker.device)
+            note_time(plan, Done(item.part(slice(0, 0)), attack_seconds=time.perf_counter() - started))
             advance(1)
 
 
