@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 KEPT = ("config.toml", "environment.json", "table.csv", "table.md", "result.json")
+MEASURED = ("theory.md", "theory.jsonl")  # of recipes/theory alone
 FIGURES = (".svg", ".png")
 
 
@@ -20,7 +21,7 @@ def collect(runs, results):
         target = results / run.name
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        for name in KEPT:
+        for name in (*KEPT, *(name for name in MEASURED if (run / name).exists())):
             shutil.copy(run / name, target / name)
         for figure in sorted((run / "figures").glob("*")):
             if figure.suffix in FIGURES:

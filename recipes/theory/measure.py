@@ -58,21 +58,22 @@ def gradients(model: nn.Module, waveforms: Tensor, labels: Tensor) -> dict[str, 
     peak, energy, l1, l2 = (torch.stack(found[key], 1).detach() for key in ("peak", "energy", "l1", "l2"))
     nearest = peak.argmin(1, keepdim=True)  # the class whose boundary is nearest in peak
     taken = {key: value.gather(1, nearest)[:, 0] for key, value in (("l1", l1), ("l2", l2), ("margin", margins.detach()))}
-    return taken | {"estimate_linf": peak.amin(1), "estimate_l2": energy.amin(1), "norm": waveforms.norm(dim=1),
-                    "drops": drops(model, waveforms, labels, nearest[:, 0])}
+    return taken | {"estimate_linf": peak.amin(1), "estimate_l2": energy.amin(1), "norm": waveforms.norm(dim=1)} | steps(model, waveforms, labels, nearest[:, 0])
 
 
-def drops(model: nn.Module, waveforms: Tensor, labels: Tensor, others: Tensor) -> Tensor:
-    """(batch, STEPS): how far the margin to one class falls along the gradient's sign, as a share of what a linear network's would."""
-    def margin(at: Tensor) -> Tensor:
-        logits = model(at)
+def steps(model: nn.Module, waveforms: Tensor, labels: Tensor, others: Tensor) -> dict[str, Tensor]:
+    """One step along the gradient's sign, of each size of STEPS, (batch, STEPS): how far the margin to one class falls as a share of what a linear network's
+    would, and whether the clip is then heard wrong."""
+    def margin(logits: Tensor) -> Tensor:
         return (logits.gather(1, labels[:, None]) - logits.gather(1, others[:, None]))[:, 0]
 
     heard = waveforms.clone().requires_grad_()
-    before = margin(heard)
+    before = margin(model(heard))
     (slope,) = torch.autograd.grad(before.sum(), heard)
     with torch.no_grad():
-        return torch.stack([(before - margin(waveforms - eps * slope.sign())) / (eps * slope.abs().sum(1)) for eps in STEPS], 1)
+        after = [model(waveforms - eps * slope.sign()) for eps in STEPS]
+        falls = [(before - margin(logits)) / (eps * slope.abs().sum(1)) for eps, logits in zip(STEPS, after)]
+        return {"drops": torch.stack(falls, 1), "wrong": torch.stack([logits.argmax(1) != labels for logits in after], 1)}
 
 
 @torch.no_grad()

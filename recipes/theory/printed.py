@@ -77,7 +77,10 @@ def dimension(of: dict[str, list[dict]]) -> str:
 def linear(of: dict[str, list[dict]]) -> str:
     """How linear the networks are along the gradient's sign."""
     columns = {f"step {eps:g}": (lambda clips, k=k: quartiles([clip["drops"][k] for clip in clips])) for k, eps in enumerate(STEPS)}
-    return table_of(of, columns) + "\n\nThe fall of the margin as a share of what a linear network's would be (1: linear; below 0: it rose); median (quartiles) over clips."
+    columns |= {f"wrong after one step of {eps:g}, %": (lambda clips, k=k: percent(rate("wrong", sum(clip["wrong"][k] for clip in clips), len(clips)), "wrong"))
+                for k, eps in list(enumerate(STEPS))[1:]}
+    return table_of(of, columns) + ("\n\nStep: the fall of the margin as a share of what a linear network's would be (1: linear; below 0: it rose); median (quartiles) over clips. Wrong: share of the clips heard "
+                                    "right, with Wilson intervals.")
 
 
 def distance(of: dict[str, list[dict]]) -> str:

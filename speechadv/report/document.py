@@ -164,7 +164,7 @@ def check_suffix(out: Path) -> str:
 def limits_for(content: Content) -> Limits:
     """What fits on the pages: the more runs, the shorter each table."""
     many = len(content.runs)
-    return Limits(runs=6, lines=max(4, 28 // many), columns=4, figures=4, items=8)
+    return Limits(runs=6, lines=max(5, 40 // many), columns=4, figures=4, items=8)
 
 
 def render(content: Content, limits: Limits, slides: bool, templates: Path | None) -> str:
@@ -174,6 +174,7 @@ def render(content: Content, limits: Limits, slides: bool, templates: Path | Non
         "content": content, "runs": content.runs[: limits.runs], "more_runs": content.runs[limits.runs :], "limits": limits,
         "clip_pictures": pictures.clip_pictures(content.runs), "rate_pictures": pictures.rate_pictures(content.runs, limits.figures),
         "bitrate_pictures": pictures.bitrate_pictures(content.runs, 1),
+        "cost_pictures": pictures.cost_pictures(content.runs + content.theory_runs, 2),
         "training_pictures": [pictures.picture("training", run.folder, run.name) for run in content.trainings[: limits.figures]],
         "certified_pictures": [pictures.picture("certified", run.folder, run.name) for run in content.certified[: limits.figures]],
         "theory": theory.passages(theory.theory_text()), "measured": content.measured,

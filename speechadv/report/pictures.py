@@ -21,6 +21,8 @@ CAPTIONS = {
     "security": "How the rate moves with the budget or the bitrate; bands are 95 % Wilson intervals.",
     "success": "How each network and defense fared, by what the attack knew; bars with 95 % Wilson intervals.",
     "certified": "Share of clips right and proven to stay so within a radius; dotted: the largest radius that so many draws can prove.",
+    "queries": "Share of clips that black-box attacks won over the queries spent; bands are 95 % Wilson intervals.",
+    "minimum": "Share of clips for which the smallest perturbation found leaves at least this SNR; bands are 95 % Wilson intervals.",
     "training": "Loss and validation accuracy over the epochs.",
 }
 
@@ -62,6 +64,11 @@ def bitrate_pictures(runs: Sequence[Findings], most: int) -> list[Picture]:
         with contextlib.suppress(InputError):
             found.append(picture("security", run.folder, run.name, over="bitrate"))
     return found[:most]
+
+
+def cost_pictures(runs: Sequence[Findings], most: int) -> list[Picture]:
+    """What a success costs, in queries or in loudness, of runs with attacks that count them."""
+    return [found for run in runs if lines(run) <= MOST_LINES for found in drawn(run, ("queries", "minimum"))][:most]
 
 
 def lines(run: Findings) -> int:
