@@ -113,6 +113,7 @@ def show(voice: Voice, result: dict[str, Any], out: Path, robust_model: str) -> 
     from rich.table import Table
 
     from ..errors import shown
+    from .evaluate import say_flags
 
     table = Table(box=box.SIMPLE_HEAD, title="How often the target word was heard", title_justify="left", pad_edge=False)
     for head, justify in (("behind", "left"), ("right before", "right"), ("sent as is", "right"), ("attack adapted", "right")):
@@ -129,6 +130,7 @@ def show(voice: Voice, result: dict[str, Any], out: Path, robust_model: str) -> 
     voice.say("Sent as is: crafted on the network alone; SNR is its median. Attack adapted:")
     voice.say("crafted on the whole, defense included. In brackets: 95 % Wilson intervals in")
     voice.say("percent; so few clips leave them wide.")
+    say_flags(voice, result["flags"])
     voice.say(f"Listen: open {shown(out / 'index.html')} in a browser (the voices are synthetic).")
     voice.say("Beside it: table.md, table.csv and result.json with the numbers; audio/.")
 

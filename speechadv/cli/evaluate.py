@@ -87,8 +87,15 @@ def show(voice: Voice, head: list[str], lines: list[list[str]], flags: list[dict
     from ..errors import shown
 
     voice.table(head, lines, numbers_from=5)
-    for flag in flags:
-        voice.say(f"sanity flag {flag['flag']}: {shown(flag['figure'])} ({shown(', '.join(map(str, flag['cell'].values())))}); see {flag['page']}")
+    say_flags(voice, flags)
     if not flags:
         voice.say("no sanity flag was raised")
     voice.say(f"tables: {shown(out / 'table.md')}, table.csv, table.tex; listen: {shown(out / 'index.html')}")
+
+
+def say_flags(voice: Voice, flags: list[dict]) -> None:
+    """A line a sanity flag; part of the result, whatever is quiet."""
+    from ..errors import shown
+
+    for flag in flags:
+        voice.say(f"sanity flag {flag['flag']}: {shown(flag['figure'])} ({shown(', '.join(map(str, flag['cell'].values())))}); see {flag['page']}")
