@@ -143,8 +143,9 @@ def test_the_threshold_is_the_masking_models(saved_run, page):
 
 
 def test_the_same_page_again_and_no_stale_sound(make_run):
-    run = make_run(clips=1, budgets=("linf:0.002",))
+    run = make_run(clips=1, budgets=("snr:20", "snr:30"))
     write_page(run)
+    assert (run / "figures" / "security-snr.svg").is_file() and not (run / "figures" / "security-eps.svg").exists()
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     (run / "page" / "stale.js").write_text("x")
     write_page(run)
