@@ -70,7 +70,7 @@ def _program(model: nn.Module, example: torch.Tensor) -> bytes:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """What the exporters print about themselves; what fails is raised all the same."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 

@@ -8,17 +8,24 @@ from ..errors import ConfigError
 
 def framed_power(padded: Tensor, window: Tensor, hop: int) -> Tensor:
     """Power spectrum of windowed frames: (batch, time) -> (batch, frames, len(window) // 2 + 1). While a model is exported, in a form that files can hold."""
-    if torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting():
-        return power_by_convolution(padded, window, hop)
-    return FramedPower.apply(padded, window, hop)
+    return power_by_convolution(padded, window, hop) if exporting() else FramedPower.apply(padded, window, hop)
+
+
+def exporting() -> bool:
+    """Whether a model is being written to a file at this moment."""
+    return torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting()
+
+
+def waves(size: int) -> Tensor:
+    """(2 * (size // 2 + 1), size) float64: cosines and then sines of a transform, a row a bin."""
+    angles = 2 * torch.pi / size * torch.arange(size, dtype=torch.float64)[None] * torch.arange(size // 2 + 1, dtype=torch.float64)[:, None]
+    return torch.cat([angles.cos(), angles.sin()])
 
 
 def power_by_convolution(padded: Tensor, window: Tensor, hop: int) -> Tensor:
     """The same as a convolution with windowed cosines and sines: no complex numbers and no transform, which ONNX runtimes lack or have slowly."""
-    size = len(window)
-    angles = (2 * torch.pi / size * torch.arange(size, dtype=torch.float64)[None] * torch.arange(size // 2 + 1, dtype=torch.float64)[:, None])
-    waves = (torch.cat([angles.cos(), angles.sin()]).to(window) * window)[:, None]
-    power = nn.functional.conv1d(padded[:, None], waves, stride=hop).square()
+    kernels = (waves(len(window)).to(window) * window)[:, None]
+    power = nn.functional.conv1d(padded[:, None], kernels, stride=hop).square()
     real, imaginary = power.chunk(2, 1)
     return (real + imaginary).transpose(1, 2)
 

@@ -6,7 +6,25 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torchaudio.compliance.kaldi import get_mel_banks
 
+from .frontend import exporting, waves
+
 KALDI_FLOOR = torch.finfo(torch.float32).eps  # the power from which Kaldi's logarithm counts
+
+
+def framed(sound: Tensor, size: int, hop: int) -> Tensor:
+    """(batch, time) -> (batch, frames, size); while a model is exported by a convolution, since ONNX has no sliding window."""
+    if not exporting():
+        return sound.unfold(1, size, hop)
+    return nn.functional.conv1d(sound[:, None], torch.eye(size).to(sound)[:, None], stride=hop).transpose(1, 2)
+
+
+def power(frames: Tensor, n_fft: int) -> Tensor:
+    """Power spectrum (batch, frames, n_fft // 2 + 1) of frames filled up with zeros to n_fft; while a model is exported by a matrix product."""
+    if exporting():
+        parts = (frames @ waves(n_fft)[:, : frames.shape[2]].T.to(frames)).square().chunk(2, -1)
+        return parts[0] + parts[1]
+    spectrum = torch.fft.rfft(frames, n=n_fft)
+    return spectrum.real.square() + spectrum.imag.square()
 
 
 class RawWave(nn.Module):
@@ -52,11 +70,10 @@ class KaldiBank(nn.Module):
         self.register_buffer("window", torch.hann_window(self.size, periodic=False), persistent=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        frames = pad(waveforms, (0, max(0, self.size - waveforms.shape[1]))).unfold(1, self.size, self.hop)
+        frames = framed(pad(waveforms, (0, max(0, self.size - waveforms.shape[1]))), self.size, self.hop)
         frames = frames - frames.mean(2, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], 2)
-        spectrum = torch.fft.rfft((frames - 0.97 * before) * self.window, n=self.n_fft)
-        energies = (spectrum.real.square() + spectrum.imag.square()) @ self.bank
+        energies = power((frames - 0.97 * before) * self.window, self.n_fft) @ self.bank
         logs = energies.clamp(min=KALDI_FLOOR).log()[:, : self.frames]
         return (pad(logs, (0, 0, 0, self.frames - logs.shape[1])) - self.mean) / self.scale
 
@@ -79,8 +96,7 @@ class WhisperBank(nn.Module):
     def forward(self, waveforms: Tensor) -> Tensor:
         heard = pad(waveforms[:, : self.samples], (0, max(0, self.samples - waveforms.shape[1])))
         centred = pad(heard[:, None], (self.n_fft // 2, self.n_fft // 2), mode="reflect")[:, 0]
-        spectrum = torch.fft.rfft(centred.unfold(1, self.n_fft, self.hop)[:, :-1] * self.window)
-        energies = (spectrum.real.square() + spectrum.imag.square()) @ self.bank
+        energies = power(framed(centred, self.n_fft, self.hop)[:, :-1] * self.window, self.n_fft) @ self.bank
         logs = energies.clamp(min=1e-10).log10()
         loudest = logs.amax((1, 2), keepdim=True)
         return ((torch.maximum(logs, loudest - 8) + 4) / 4).transpose(1, 2)

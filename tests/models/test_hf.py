@@ -10,6 +10,7 @@ from speechadv import create_attack, load_model
 from speechadv.budgets import parse_budget
 from speechadv.errors import SpeechAdvError
 from speechadv.goals import Misclassify
+from speechadv.models.exporting import exported, reader
 from speechadv.models.hf_features import KaldiBank, RawWave, WhisperBank
 
 transformers = pytest.importorskip("transformers")
@@ -63,6 +64,8 @@ def test_a_folder_is_heard_as_transformers_hears_it(kind, tmp_path, heard, no_ne
         expected, found = network(own[extractor.model_input_names[0]]).logits, model(waveforms)
     assert torch.allclose(model.frontend(waveforms), own[extractor.model_input_names[0]], atol=1e-4)
     assert torch.allclose(found, expected, atol=1e-4)
+    content = exported(model, "onnx", kind)
+    assert torch.allclose(reader(content, "onnx", 3, 16000)(waveforms), expected, atol=1e-4)
     moving = waveforms.clone().requires_grad_()
     model(moving).square().sum().backward()
     assert torch.isfinite(moving.grad).all() and moving.grad.abs().amax(1).gt(0).all()
