@@ -24,9 +24,10 @@ def console(stderr: bool = False):
                    width=None if stream.isatty() else UNSEEN_WIDTH)
 
 
-def show(renderable: Any) -> None:
+def show(renderable: Any, width: int | None = None) -> None:
     """Print something of rich on standard output, without blanks at the ends of lines."""
     screen = console()
+    screen.width = width or screen.width
     with screen.capture() as capture:
         screen.print(renderable)
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
@@ -43,7 +44,9 @@ def show_table(heads: Sequence[str], lines: Sequence[Sequence[str]], numbers_fro
     screen, keep = console(), range(len(heads))
     if len(lines) > 1 and Measurement.get(screen, screen.options.update(width=UNSEEN_WIDTH), _table(heads, lines, keep, numbers_from)).maximum > screen.width:
         keep = [i for i in keep if len({line[i] for line in lines}) > 1]
-    show(_table(heads, lines, keep, numbers_from))
+    table = _table(heads, lines, keep, numbers_from)
+    least = Measurement.get(screen, screen.options.update(width=UNSEEN_WIDTH), table).minimum
+    show(table, max(least + 2 * len(keep), screen.width))  # where words would be cut it runs over the edge
     same = [f"{head} {lines[0][i]}" for i, head in enumerate(heads) if i not in keep]
     if same:
         click.echo(f"In all lines: {', '.join(same)}.")
@@ -56,7 +59,7 @@ def _table(heads: Sequence[str], lines: Sequence[Sequence[str]], keep: Sequence[
 
     table = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
     for i in keep:
-        table.add_column(Text(heads[i]), justify="right" if i >= numbers_from else "left", overflow="fold")
+        table.add_column(Text(heads[i]), justify="right" if i >= numbers_from else "left", no_wrap=i < numbers_from, overflow="fold")
     for line in lines:
         table.add_row(*(Text(line[i]) for i in keep))
     return table
