@@ -28,7 +28,7 @@ class Shaped(nn.Module):
     def forward(self, waveforms: Tensor) -> Tensor:
         time = waveforms.shape[1]
         heard = waveforms[:, : self.samples] if time >= self.samples else nn.functional.pad(waveforms, (0, self.samples - time))
-        return self.features(heard).reshape(len(waveforms), *self.shape)
+        return self.features(heard).reshape(waveforms.shape[0], *self.shape)
 
 
 class Rebuilding(nn.Module):
@@ -43,7 +43,7 @@ class Rebuilding(nn.Module):
         self.labels, self.sample_rate = tuple(labels), sample_rate
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        return self.network(self.front_end(waveforms)).reshape(len(waveforms), -1)
+        return self.network(self.front_end(waveforms)).reshape(waveforms.shape[0], -1)
 
 
 class Deployed(nn.Module):
@@ -79,12 +79,12 @@ class Deployed(nn.Module):
 
     def forward(self, waveforms: Tensor) -> Tensor:
         features = self.front_end(waveforms)
-        logits = self.runtime(features).reshape(len(waveforms), -1)
+        logits = self.runtime(features).reshape(waveforms.shape[0], -1)
         if self.floor is not None:
             logits = logits.clamp_min(self.floor).log()
         if self.surrogate is None or not (torch.is_grad_enabled() and features.requires_grad):
             return logits
-        return straight_through(logits, self.surrogate(features).reshape(len(waveforms), -1))
+        return straight_through(logits, self.surrogate(features).reshape(waveforms.shape[0], -1))
 
     def trainable(self) -> Rebuilding:
         """A copy of the float rebuilding with its front end, for fine-tuning and export: every weight takes a gradient, and the bounds of quantised

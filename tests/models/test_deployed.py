@@ -21,6 +21,7 @@ from speechadv.goals import Misclassify
 from speechadv.models import foreign
 from speechadv.models.access import access
 from speechadv.models.describing import describe_file
+from speechadv.models.exporting import exported
 from speechadv.models.frontends import Features, FrontEnd
 
 SPEC = importlib.util.spec_from_file_location("deployed_files", Path(__file__).with_name("deployed_files.py"))
@@ -123,7 +124,17 @@ def test_the_rebuilding_can_be_trained(model):
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0] and network.labels == tuple(LABELS) and network.sample_rate == 16000
-    assert "identity" in model.state_dict() and torch.equal(model(heard), speechadv.load_model(f"tflite:{model.runtime.named.partition('tflite:')[2].rstrip(chr(39))}")(heard))
+    assert not torch.equal(network.network.weights["w0"], model.surrogate.weights["w0"])  # a copy was trained
+
+
+def test_the_rebuilding_can_be_exported_and_read_back(model, tmp_path):
+    """From .tflite over torch to .onnx, front end inside: the same logits, the same gradient."""
+    network = model.trainable().eval()
+    back = speechadv.load_model(put(tmp_path, exported(network, "onnx", "network"), RAW_CARD | {"sample_rate": 16000, "samples": 16000}, "net.onnx"))
+    heard, again = sound().requires_grad_(), sound().requires_grad_()
+    torch.testing.assert_close(back(heard), network(again), atol=1e-4, rtol=1e-4)
+    back(heard)[:, 0].sum().backward(), network(again)[:, 0].sum().backward()
+    assert (torch.nn.functional.cosine_similarity(heard.grad, again.grad) > 0.999).all()
 
 
 def test_onnx(tmp_path):

@@ -21,7 +21,7 @@ def paddings(padding: Padding, sizes: Sequence[int], kernel: Sequence[int], stri
     """Zeros before and after each axis."""
     if not isinstance(padding, str):
         return [tuple(pair) for pair in padding]
-    pairs = [same_padding(*axis) for axis in zip(sizes, kernel, stride, dilation)]
+    pairs = [same_padding(*axis) for axis in zip(map(int, sizes), kernel, stride, dilation)]  # int: an exporter that traces sees constants
     return pairs if padding == "same" else [pair[::-1] for pair in pairs]
 
 
@@ -37,20 +37,20 @@ def padded(x: Tensor, pairs: Sequence[tuple[int, int]], value: float = 0.0, mode
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: Sequence[int], dilation: Sequence[int], padding: Padding,
                 channels_last: bool = False) -> Tensor:
     """x (batch, channels, ...) or channels last; weight (out, channels / groups, ...); the number of groups follows from the two."""
-    x = x.movedim(-1, 1) if channels_last else x
+    x = x.movedim(x.ndim - 1, 1) if channels_last else x
     pairs = paddings(padding, x.shape[2:], weight.shape[2:], stride, dilation)
     even = all(before == after for before, after in pairs)
     x = x if even else padded(x, pairs)
     convolve = F.conv1d if weight.ndim == 3 else F.conv2d
     y = convolve(x, weight, bias, tuple(stride), tuple(pair[0] for pair in pairs) if even else 0, tuple(dilation), x.shape[1] // weight.shape[1])
-    return y.movedim(1, -1) if channels_last else y
+    return y.movedim(1, y.ndim - 1) if channels_last else y
 
 
 @operator
 def pool(x: Tensor, *, kind: str, kernel: Sequence[int], stride: Sequence[int], padding: Padding, channels_last: bool = False, count_padding: bool = False,
          dilation: Sequence[int] = (1, 1)) -> Tensor:
     """kind "average" (over the places that are no padding, unless `count_padding`) or "max"."""
-    x = x.movedim(-1, 1) if channels_last else x
+    x = x.movedim(x.ndim - 1, 1) if channels_last else x
     pairs = paddings(padding, x.shape[2:], kernel, stride, dilation)
     flat = len(kernel) == 1
     if kind == "max":
@@ -61,7 +61,7 @@ def pool(x: Tensor, *, kind: str, kernel: Sequence[int], stride: Sequence[int], 
         y = function(padded(x, pairs), tuple(kernel), tuple(stride))
         if any(map(any, pairs)) and not count_padding:
             y = y / function(padded(torch.ones_like(x[:1, :1]), pairs), tuple(kernel), tuple(stride))
-    return y.movedim(1, -1) if channels_last else y
+    return y.movedim(1, y.ndim - 1) if channels_last else y
 
 
 @operator
