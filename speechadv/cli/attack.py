@@ -33,6 +33,7 @@ class Job:
     searched: Any = None
     sources: tuple[str, ...] = ()
     sent_on: str | None = None
+    details: tuple[tuple[str, Any], ...] = ()  # what was said of a foreign model: labels, sample_rate, trust
 
     @property
     def threat(self) -> str:
@@ -42,7 +43,7 @@ class Job:
         """What makes a command the same as another one, ready for JSON."""
         return {"attack": self.name, "options": self.options, "budget": self.budget.name, "defense": self.defense, "model": self.word,
                 "target": self.target, "seed": self.seed, "quality": list(self.quality), "files": [shown(file) for file in files],
-                **({"source": list(self.sources)} if self.sources else {})}
+                **({"source": list(self.sources)} if self.sources else {}), **dict(self.details)}
 
 
 @dataclass
@@ -103,7 +104,8 @@ def command(files, target, untargeted, budgets, name, steps, overrides, full, de
     announce(voice, model)
     network = {"labels": labels, "sample_rate": sample_rate, "trust": trust_model_file, "device": checked_device(device)}
     measures.check(quality, "--quality")
-    job = replace(prepared(name, options, budgets, defense, model, network, target, seed, sources), quality=quality)
+    job = replace(prepared(name, options, budgets, defense, model, network, target, seed, sources), quality=quality,
+                  details=tuple((key, value) for key, value in network.items() if value and key != "device"))
     if at is not None:
         return attack_inside(job, files, at, out, voice)
     check_folder(out, job.identity(files))
@@ -140,7 +142,7 @@ def prepared(name: str, options: dict, budgets: Sequence[str], defense: str, wor
 
     attack = create("attack", name, **options)
     parse_budget(budgets)  # what is misspelt is told before the network is loaded
-    sent = sent_on(attack, sources, defense.strip())
+    sent = sent_on(attack, sources, word, defense.strip())
     model = load_model(word, **network)
     if target is not None and target not in model.labels:
         raise ConfigError(f"--target '{shown(target)}': the network does not know this word{closest(target, model.labels)} "

@@ -149,6 +149,9 @@ def command_of(run: SavedRun) -> str:
     words += [word for key, value in made["options"].items() for word in ("--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}")]
     words += [word for name in made.get("quality", ()) for word in ("--quality", name)]
     words += [] if made["defense"] == "none" else ["--defense", made["defense"]]
+    words += [word for name in made.get("source", ()) for word in ("--source", name)]
+    words += [word for key in ("labels", "sample_rate", "at") if key in made for word in ("--" + key.replace("_", "-"), str(made[key]))]
+    words += ["--trust-model-file"] if made.get("trust") else []
     return shlex.join([*words, "--out", "again", "--", *made["files"]])
 
 

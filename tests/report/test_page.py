@@ -216,12 +216,12 @@ def test_the_command_is_there(make_run, no_figures):
     run = make_run(clips=1)
     assert "speechadv evaluate config.toml --out again" in write_page(run).read_text(encoding="utf-8")
     command = {"attack": "pgd", "options": {"steps": 5, "full": True}, "budget": "snr:30", "defense": "mp3:32", "model": "resnet", "target": None, "seed": 3,
-               "files": ["my clip's.wav"]}
+               "files": ["my clip's.wav"], "source": ["a", "b"], "labels": "yes,no", "sample_rate": 8000, "trust": True}
     environment = json.loads((run / "environment.json").read_text()) | {"command": command}
     (run / "environment.json").write_text(json.dumps(environment))
     words = "".join(Elements(write_page(run).read_text(encoding="utf-8")).text)
-    assert ("speechadv attack --attack pgd --budget snr:30 --model resnet --seed 3 --untargeted --set steps=5 --set full=true --defense mp3:32 --out again "
-            "-- 'my clip'\"'\"'s.wav'") in words
+    assert ("speechadv attack --attack pgd --budget snr:30 --model resnet --seed 3 --untargeted --set steps=5 --set full=true --defense mp3:32 "
+            "--source a --source b --labels yes,no --sample-rate 8000 --trust-model-file --out again -- 'my clip'\"'\"'s.wav'") in words
 
 
 def test_a_folder_of_defend_has_a_page(write_clip, tmp_path, run):
