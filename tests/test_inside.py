@@ -17,7 +17,7 @@ LABELS = ("yes", "no", "stop", "go", "_silence_")
 
 def test_the_second_and_what_lies_around():
     sound = np.arange(1, 10 * RATE + 1, dtype=np.float32)
-    blocks = lambda: (sound[i : i + 7000] for i in range(0, len(sound), 7000))  # noqa: E731
+    blocks = lambda: (sound[i : i + 7000] for i in range(0, len(sound), 7000))
     for at in (0, 0.3, 4.2, 8.5, 9.0):
         where = place(blocks(), at, RATE, "x")
         start = round(at * RATE)
@@ -46,7 +46,7 @@ def test_what_windows_may_hear():
 
 
 def test_what_is_new_and_what_is_lost():
-    word = lambda name, start: Detection(name, start, start + 1, start + 0.5, 0.9)  # noqa: E731
+    word = lambda name, start: Detection(name, start, start + 1, start + 0.5, 0.9)
     before, after = [word("yes", 2), word("stop", 5)], [word("yes", 2.25), word("go", 5), word("no", 5.5), word("go", 7)]
     found = differences(before, after, "go", "stop", (5, 6))
     assert [w.word for w in found["lost"]] == [] and [(w.word, w.start) for w in found["new"]] == [("no", 5.5), ("go", 7)]

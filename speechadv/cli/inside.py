@@ -52,6 +52,7 @@ def crafted(job, file: Path, at: float, hidden: str | None, identity: dict[str, 
 
     from .. import audio
     from .. import config as configs
+    from ..attacks.offered import check_queries_left
     from ..evaluation.environment import environment
     from ..evaluation.folder import CONFIG, ENVIRONMENT, ROWS, locked, write_json
     from ..evaluation.inside import place, write_with_span
@@ -62,18 +63,20 @@ def crafted(job, file: Path, at: float, hidden: str | None, identity: dict[str, 
     where = place(audio.stream(file, rate), at, rate, f"'{shown(file)}'")
     stem = unique_stems([file], f".at-{at:g}s.perturbation.wav")[0]
     clip = Clip(file, f"{stem}.at-{at:g}s", torch.from_numpy(where.span))
+    model = overlapping(job, where, hidden)
+    check_queries_left(job.attack, job.model, len(model.offsets))
     about = environment(job.device, [job.seed]) | {"command": identity}
     out.mkdir(parents=True, exist_ok=True)
     with locked(out), voice.bar(1, "attacking") as advance:
         write_json(out / ENVIRONMENT, about)
-        row, span = attacked(job, clip, where, hidden, out, advance)
+        row, span = attacked(job, clip, model, out, advance)
         rewrite(out / ROWS, [row])
         audio.write_bytes(out / CONFIG, configs.dumps(as_evaluation(job, [clip])).encode("utf-8"))
         write_with_span(file, out / f"{stem}{ENDING}", where, span.numpy(), rate)
     return {"out": f"{stem}{ENDING}", "row": row}
 
 
-def attacked(job, clip, where, hidden: str | None, out: Path, advance) -> tuple[dict[str, Any], Any]:
+def attacked(job, clip, model, out: Path, advance) -> tuple[dict[str, Any], Any]:
     """The row of the span, and the span as its file holds it."""
     import torch
 
@@ -83,7 +86,6 @@ def attacked(job, clip, where, hidden: str | None, out: Path, advance) -> tuple[
     from ..registry import create, keywords
     from .attack import reached, save
 
-    model = overlapping(job, where, hidden)
     full = {"full": True} if "full" in keywords("attack", job.name) else {}  # what leaves early stands at the edge of the threshold
     attack = create("attack", job.name, **(job.options | full))
     cell = "|".join((job.word, job.defense, job.name, *(f"{key}={value}" for key, value in sorted(job.options.items())), job.budget.name))

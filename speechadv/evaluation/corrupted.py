@@ -1,6 +1,5 @@
 """Everyday damage beside the attacks: each model hears each clip damaged in each way and strength; one row each in corruptions.jsonl."""
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Iterator, Sequence
@@ -19,7 +18,7 @@ from ..registry import create, lookup, names
 from .batching import USUAL
 from .clips import ClipSet
 from .corruptions.base import STRENGTHS, Corruption, Surroundings
-from .rows import Row, sealed, unsealed
+from .rows import Row, append_lines, sealed, unsealed
 from .settings import BUNDLED, EvaluationConfig
 from .work import Worker
 
@@ -93,12 +92,10 @@ def hear_damaged(damage: Damage, out: Path, bar: Callable[[int, str], ContextMan
     path, order = out / ROWS, {key: place for place, key in enumerate(damage.keys())}
     have = {key(row): row for row in read(path) if key(row) in order and (not row["audio"] or (out / row["audio"]).is_file())}
     rewrite(path, have.values())
-    with bar(len(order), "damaging") as advance, open(path, "ab") as file:
+    with bar(len(order), "damaging") as advance:
         advance(len(have))
         for rows in _blocks(damage, have, out):
-            file.writelines(sealed(row).encode("ascii") for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
+            append_lines(path, "".join(map(sealed, rows)))
             have |= {key(row): row for row in rows}
             advance(len(rows))
     rewrite(path, sorted(have.values(), key=lambda row: order[key(row)]))

@@ -54,7 +54,7 @@ def test_noise_stands_where_it_says(name, speak):
 
 def test_what_the_strengths_mean(speak):
     clip = speak("no")
-    make = lambda name, strength: registry.create("corruption", name)(clip, "no/a.wav", strength, 0, around())  # noqa: E731
+    make = lambda name, strength: registry.create("corruption", name)(clip, "no/a.wav", strength, 0, around())
     assert np.allclose(make("quiet", 2), clip / 10, atol=2**-16)
     assert np.abs(make("clipping", 1)).max() == pytest.approx(np.abs(clip).max() / 10**0.3, abs=2**-15)
     lost = make("packets", 5).reshape(-1, 320)
