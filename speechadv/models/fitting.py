@@ -1,7 +1,9 @@
 """Whether file, card and front end fit together, and how the file takes a batch."""
+import contextlib
 import dataclasses
 import math
-from typing import Sequence
+from pathlib import Path
+from typing import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,8 @@ from .card import FileCard
 from .foreign import guarded
 from .frontends import Features
 from .imported.graph import Graph, Port
+
+MOST_MEMORY = 4 << 30  # bytes that a network may take for two clips
 
 
 def ports(graph: Graph, card: FileCard, named: str) -> tuple[Port, Port]:
@@ -53,6 +57,24 @@ def front_end_sizes(card: FileCard, named: str) -> tuple[int, ...]:
     return tuple(made.shape[1:])
 
 
+@contextlib.contextmanager
+def bounded_memory() -> Iterator[None]:
+    """A few GiB more than now and no further, while a file runs for the first time: its operators may ask for any size. Only where the system has such a limit."""
+    try:
+        import resource
+
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + MOST_MEMORY, before[1]))
+    except (ImportError, OSError, ValueError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def settle(model: nn.Module, samples: int, exact: bool, named: str) -> nn.Module:
     """Try a `Deployed` on two clips: count its outputs, and let runtime and rebuilding take clips one by one where a batch does not work.
 
@@ -71,7 +93,8 @@ def settle(model: nn.Module, samples: int, exact: bool, named: str) -> nn.Module
     noise = torch.rand(2, samples, generator=torch.Generator().manual_seed(0)) * 0.2 - 0.1
     with torch.no_grad():
         features = model.front_end(noise)
-        single = guarded(lambda: [model.runtime(row[None]) for row in features], f"{named}: the runtime cannot run it")
+        with bounded_memory():
+            single = guarded(lambda: [model.runtime(row[None]) for row in features], f"{named}: the runtime cannot run it")
         if single[0].numel() != len(model.labels):
             raise ConfigError(f"{named}: expected {single[0].numel()} labels in its card, one for each output, got {len(model.labels)}")
         model.runtime.one_by_one = not _takes_batches(model.runtime, features, single)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tomli_w
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 import speechadv
 from speechadv.attacks.base import fast_copy
@@ -135,6 +136,18 @@ def test_the_rebuilding_can_be_exported_and_read_back(model, tmp_path):
     torch.testing.assert_close(back(heard), network(again), atol=1e-4, rtol=1e-4)
     back(heard)[:, 0].sum().backward(), network(again)[:, 0].sum().backward()
     assert (torch.nn.functional.cosine_similarity(heard.grad, again.grad) > 0.999).all()
+
+
+def test_a_file_that_asks_for_all_memory_is_refused(tmp_path):
+    """How much is known only when it runs: 12 GB, which the system would begin to give."""
+    graph = helper.make_graph(
+        [helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Mul", ["s", "many"], ["m"]), helper.make_node("ConstantOfShape", ["m"], ["f"]),
+         helper.make_node("ReduceMax", ["f"], ["r"], keepdims=1), helper.make_node("Add", ["x", "r"], ["y"])],
+        "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("batch", 800))], [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("batch", 800))],
+        [numpy_helper.from_array(np.array([1000, 4000]), "many")])
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+    with pytest.raises(SpeechAdvError, match="the runtime cannot run it"):
+        speechadv.load_model(put(tmp_path, content, RAW_CARD, "net.onnx"))
 
 
 def test_onnx(tmp_path):
