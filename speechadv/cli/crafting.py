@@ -7,8 +7,11 @@ from ..errors import ConfigError, shown
 LEARNED = "universal.wav"  # in the output folder: the one waveform that was fitted
 
 
-def sent_on(attack: Any, sources: Sequence[str], defense: str) -> str | None:
+def sent_on(attack: Any, sources: Sequence[str], model: str, defense: str) -> str | None:
     """The threat of clips that are made on something else than what hears them, None where they are made on that. Raises ConfigError."""
+    for word in sources:
+        if word == model or list(sources).count(word) > 1:
+            raise ConfigError(f"--source: expected other networks than --model, each one once, got '{shown(word)}' twice")
     if sources and attack.at_edge:
         raise ConfigError(f"--source: attack '{type(attack).__name__.lower()}' stands at the edge of the decision by design: its clips are not made for another network")
     if sources and not attack.white_box:
