@@ -65,12 +65,15 @@ def first_card(about: dict[str, Any], graph: Graph) -> str:
              f"sha256 = {_quoted(about['sha256'])}"]
     for which, port in (("input", graph.input), ("output", graph.output)):
         if port.integer and not port.scale:
-            lines += [f"{which}_scale = {_quoted(UNKNOWN)}  # the {which} is {port.dtype} and the file gives no scale", f"{which}_zero_point = {_quoted(UNKNOWN)}"]
+            lines += [f"{which}_scale = {_quoted(UNKNOWN)}  # the {which} is {port.dtype} and the file gives no scale",
+                      f"{which}_zero_point = {_quoted(UNKNOWN)}"]
     lines += ["", f"# The input is {' x '.join(map(str, sizes)) or '1'} numbers{stored}.", "[front_end]"]
     if raw:
-        return "\n".join([*lines, 'kind = "raw"', 'level = "none"  # or maximum, peak, rms, mean-variance', "gain = 1.0  # 32768.0 for networks that hear 16-bit integers", ""])
+        return "\n".join([*lines, 'kind = "raw"', 'level = "none"  # or maximum, peak, rms, mean-variance',
+                          "gain = 1.0  # 32768.0 for networks that hear 16-bit integers", ""])
     lines += [f"kind = {_quoted(UNKNOWN)}  # log-mel or mfcc", 'level = "none"  # or maximum, peak, rms, mean-variance']
-    return "\n".join([*lines, *(f"{key} = {_quoted(UNKNOWN)}" for key in SPECTRAL), f"n_mfcc = {_quoted(UNKNOWN)}  # this and dct: only for mfcc", f"dct = {_quoted(UNKNOWN)}", ""])
+    lines += [f"{key} = {_quoted(UNKNOWN)}" for key in SPECTRAL]
+    return "\n".join([*lines, f"n_mfcc = {_quoted(UNKNOWN)}  # this and dct: only for mfcc", f"dct = {_quoted(UNKNOWN)}", ""])
 
 
 def _quoted(text: str) -> str:

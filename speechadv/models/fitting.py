@@ -59,7 +59,10 @@ def front_end_sizes(card: FileCard, named: str) -> tuple[int, ...]:
 
 @contextlib.contextmanager
 def bounded_memory() -> Iterator[None]:
-    """A few GiB more than now and no further, while a file runs for the first time: its operators may ask for any size. Only where the system has such a limit."""
+    """A few GiB more than now and no further, while a file runs for the first time: its operators may ask for any size.
+
+    Only where the system has such a limit.
+    """
     try:
         import resource
 

@@ -98,8 +98,10 @@ class FrontEnd:
         """The part of `check` that raw sound has not."""
         for key in ("frame_length", "hop_length", "n_fft", "n_mels"):
             require(1 <= getattr(self, key) <= MOST, key, f"a whole number from 1 to {MOST}", getattr(self, key), where)
-        require(self.n_fft >= max(2, self.frame_length) and self.n_fft % 2 == 0, "n_fft", f"an even number, at least frame_length = {self.frame_length}", self.n_fft, where)
-        require(0 <= self.f_min < self.f_max <= sample_rate / 2, "f_min, f_max", f"0 <= f_min < f_max <= {sample_rate / 2:g} Hz", f"{self.f_min:g} and {self.f_max:g}", where)
+        require(self.n_fft >= max(2, self.frame_length) and self.n_fft % 2 == 0, "n_fft",
+                f"an even number, at least frame_length = {self.frame_length}", self.n_fft, where)
+        require(0 <= self.f_min < self.f_max <= sample_rate / 2, "f_min, f_max", f"0 <= f_min < f_max <= {sample_rate / 2:g} Hz",
+                f"{self.f_min:g} and {self.f_max:g}", where)
         require(self.offset >= 0, "offset", "a number of at least 0", self.offset, where)
         require(self.offset > 0 or self.log == "none", "offset", "a number above 0: silence has no logarithm", self.offset, where)
         if self.kind == "mfcc":

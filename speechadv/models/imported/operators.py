@@ -152,8 +152,8 @@ def part(x: Tensor, *, starts: Sequence[int], ends: Sequence[int], axes: Sequenc
 @operator
 def measured_part(x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None) -> Tensor:
     """The same where sizes that are known only when it runs say which part."""
-    count = len(starts)
-    return part(x, starts=starts.tolist(), ends=ends.tolist(), axes=range(count) if axes is None else axes.tolist(), steps=[1] * count if steps is None else steps.tolist())
+    places = range(len(starts)) if axes is None else axes.tolist()
+    return part(x, starts=starts.tolist(), ends=ends.tolist(), axes=places, steps=[1] * len(starts) if steps is None else steps.tolist())
 
 
 @operator
@@ -270,7 +270,8 @@ def identity(x: Tensor) -> Tensor:
     return x
 
 
-OPERATORS |= {"relu": F.relu, "sigmoid": torch.sigmoid, "log_sigmoid": F.logsigmoid, "tanh": torch.tanh, "hard_swish": F.hardswish, "add": torch.add, "subtract": torch.sub,
+OPERATORS |= {"relu": F.relu, "sigmoid": torch.sigmoid, "log_sigmoid": F.logsigmoid, "tanh": torch.tanh, "hard_swish": F.hardswish,
+              "add": torch.add, "subtract": torch.sub,
               "multiply": torch.mul, "minimum": torch.minimum, "maximum": torch.maximum, "power": torch.pow, "root": torch.sqrt,
               "exponential": torch.exp, "logarithm": torch.log, "negative": torch.neg, "absolute": torch.abs, "reciprocal": torch.reciprocal,
               "reciprocal_root": torch.rsqrt, "error_function": torch.erf, "square": torch.square, "less": torch.lt, "greater": torch.gt, "equal": torch.eq,

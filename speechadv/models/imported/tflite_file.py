@@ -46,7 +46,8 @@ def _end(schema: Schema, stored: list[Stored], member: str) -> Port:
     tensor = stored[indices[0]]
     scale, zero = (tensor.scales[0], int(tensor.zero_points[0])) if tensor.quantised() else (0.0, 0)
     if tensor.dtype not in ("float32", "int8", "uint8", "int16") or not tensor.shape:
-        raise InputError(f"{schema.named}: expected {member.lower()} of float32, int8, uint8 or int16 with a batch, got {tensor.dtype or 'another type'} {tensor.shape}")
+        raise InputError(f"{schema.named}: expected {member.lower()} of float32, int8, uint8 or int16 with a batch, "
+                         f"got {tensor.dtype or 'another type'} {tensor.shape}")
     return Port(tensor.name, (-1, *tensor.shape[1:]), tensor.dtype, float(scale), zero)
 
 
@@ -160,8 +161,8 @@ def _convolution(call: Call) -> None:
     dilation = [call.option(kind, "DilationHFactor", 1), call.option(kind, "DilationWFactor", 1)]
     if min(stride + dilation) < 1:
         raise InputError(f"{call.schema.named}: {call.name}: expected strides and dilations of at least 1, got {stride} and {dilation}")
-    call.emit("convolution", [call.value(0), call.value(1, change), call.value(2)], call.option(kind, "FusedActivationFunction"), stride=stride, dilation=dilation,
-              padding=_padding(call, kind), channels_last=True)
+    call.emit("convolution", [call.value(0), call.value(1, change), call.value(2)], call.option(kind, "FusedActivationFunction"),
+              stride=stride, dilation=dilation, padding=_padding(call, kind), channels_last=True)
 
 
 @lowers("FULLY_CONNECTED")
@@ -266,7 +267,8 @@ def _expand(call: Call) -> None:
 @lowers("STRIDED_SLICE")
 def _slice(call: Call) -> None:
     starts, ends, steps = (call.whole_numbers(place) for place in (1, 2, 3))
-    begin, end, shrink, *others = (call.option("StridedSliceOptions", member) for member in ("BeginMask", "EndMask", "ShrinkAxisMask", "EllipsisMask", "NewAxisMask"))
+    masks = ("BeginMask", "EndMask", "ShrinkAxisMask", "EllipsisMask", "NewAxisMask")
+    begin, end, shrink, *others = (call.option("StridedSliceOptions", mask) for mask in masks)
     if any(others) or not len(starts) == len(ends) == len(steps) or any(step < 1 for step in steps):
         raise call.refuse("slices in another way")
     axes = range(len(starts))
