@@ -8,7 +8,7 @@ from .card import card_path, read_card, read_file
 from .deployed import Deployed, deployed
 from .foreign import Request, completed, own, tried
 from .imported.graph import Graph
-from .programs import scripted
+from .programs import exported, scripted
 from .runtimes import LiteRT, OnnxRuntime, Runtime
 
 
@@ -35,13 +35,23 @@ def _from_file(request: Request, runtime: type[Runtime], read: Callable[[bytes, 
 
 def from_torchscript(request: Request) -> nn.Module:
     """A TorchScript file; labels and sample rate come from a card where one is beside it, else from the options."""
+    return _program_with_card(request, scripted)
+
+
+def from_torch_export(request: Request) -> nn.Module:
+    """A `torch.export` file, as `speechadv export` writes it; labels and sample rate as for TorchScript."""
+    return _program_with_card(request, exported)
+
+
+def _program_with_card(request: Request, load: Callable[[Request], nn.Module]) -> nn.Module:
+    """The card, and with it the SHA-256, is checked before the program runs."""
     content = read_file(request.rest, request.named)
-    model = scripted(request)
-    if not card_path(request.rest).exists():
+    card = read_card(request.rest, content) if card_path(request.rest).exists() else None
+    model = load(request)
+    if card is None:
         return completed(model, request)
-    card = read_card(request.rest, content)
     if card.front_end.kind != "raw" or card.outputs != "logits":
         raise InputError(f"'{shown(card_path(request.rest))}': expected front_end.kind \"raw\" and outputs \"logits\": what else stands before or behind "
-                         "belongs into a TorchScript program")
+                         "belongs into the program")
     model.labels, model.sample_rate = tuple(card.labels), card.sample_rate
     return own(tried(model, request.named), request)

@@ -22,6 +22,7 @@ SCHEMES: dict[str, tuple[str, str]] = {
     "tflite": (".files", "from_tflite"),
     "onnx": (".files", "from_onnx"),
     "torchscript": (".files", "from_torchscript"),
+    "torch-export": (".files", "from_torch_export"),
     "command": (".remote.service", "load_service"),
     "http": (".remote.service", "load_service"),
     "https": (".remote.service", "load_service"),

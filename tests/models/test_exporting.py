@@ -109,6 +109,13 @@ def test_the_command(options, name, run, tmp_path, tiny_weights, monkeypatch, da
     if out.suffix == ".onnx":
         read_back = load_model(f"onnx:{out}")
         assert read_back.labels == tuple(card["labels"]) and read_back(heard.waveforms).argmax(1).tolist() == verdicts(out, read_back, heard)
+    else:
+        assert load_model(f"torch-export:{out}", trust=True).labels == tuple(card["labels"])
+        with pytest.raises(SpeechAdvError, match="--trust-model-file"):
+            load_model(f"torch-export:{out}")
+        out.with_suffix(".pt2").write_bytes(b"another program")
+        with pytest.raises(SpeechAdvError, match="sha256: is that of another file"):
+            load_model(f"torch-export:{out}", trust=True)
     status, printed, err = run("export", tiny_weights, *options, "--out", out)
     assert status == 2 and "exists; name another file" in err
 
