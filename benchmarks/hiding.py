@@ -64,9 +64,10 @@ def row(name, attack, budget, found, waveforms, equal, rate) -> dict:
 
     clean, heard = waveforms[equal], found.adversarial[equal]
     columns = levels(clean, heard, rate) | measure(["pesq"], clean, heard, rate)
-    return {"way": name, "attack": attack, "budget": budget, "clips": len(waveforms), "success": round(float(found.reached.float().mean()), 4), "compared": int(equal.sum()),
-            "masking_excess_db": middle(columns["masking_excess_db"], 1), "audible_bins": middle(audible(clean, heard, rate), 4), "snr_db": middle(columns["snr_db"], 1),
-            "pesq": middle(columns["pesq"], 2), "passes": round(float(found.passes[equal].float().mean()), 1)}
+    return {"way": name, "attack": attack, "budget": budget, "clips": len(waveforms),
+            "success": round(float(found.reached.float().mean()), 4), "compared": int(equal.sum()),
+            "masking_excess_db": middle(columns["masking_excess_db"], 1), "audible_bins": middle(audible(clean, heard, rate), 4),
+            "snr_db": middle(columns["snr_db"], 1), "pesq": middle(columns["pesq"], 2), "passes": round(float(found.passes[equal].float().mean()), 1)}
 
 
 def audible(clean, heard, rate) -> list[float]:

@@ -60,8 +60,8 @@ class Momentum(Plain):
 class Adam(Plain):
     """Adam's direction (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1), and the step as long as the budget's geometry says.
 
-    Under an L-infinity budget each sample's running gradient is divided by its own running size, as in the paper: unlike a sign it stays small where the gradient
-    is small beside its own history. Elsewhere all samples of a clip share one running size: divided by its own each, a steady gradient would
+    Under an L-infinity budget each sample's running gradient is divided by its own running size, as in the paper: unlike a sign it stays small
+    where the gradient is small beside its own history. Elsewhere all samples of a clip share one running size: divided by its own each, a steady gradient would
     turn into its sign, which is not the way up in an L2 ball.
     """
 

@@ -32,8 +32,8 @@ class Universal(Attack):
     Shafahi et al. 2020, arXiv:1811.11304, algorithm 1; for speech Neekhara et al. 2019, arXiv:1905.03828).
 
     `fit` finds it on clips of other speakers; each clip that is attacked gets it turned in time by a draw of its own (what leaves at the end comes
-    in at the start, as in a loop that plays on), cut to the clip's budget, and nothing else. `speechadv evaluate` and `speechadv attack` fit it on training or validation
-    clips and keep it as WAV. An instance that was not fitted and names no file finds a waveform of its own for each clip: what one clip allows under
+    in at the start, as in a loop that plays on), cut to the clip's budget, and nothing else. `speechadv evaluate` and `speechadv attack` fit it on
+    training or validation clips and keep it as WAV. An instance that was not fitted and names no file finds a waveform of its own for each clip: what one clip allows under
     every shift, which is not universal.
 
     Args:
@@ -112,7 +112,8 @@ class Universal(Attack):
         chosen = [self.given if self.given is not None else self.fits.get(key) for key in keys]
         for waveform, key in zip(chosen, keys):
             if waveform is None:
-                raise InputError(f"attack 'universal': fitted for {', '.join(map(str, self.fits))}, not for {'an untargeted goal' if key is None else f'target {key}'}")
+                wanted = "an untargeted goal" if key is None else f"target {key}"
+                raise InputError(f"attack 'universal': fitted for {', '.join(map(str, self.fits))}, not for {wanted}")
             if len(waveform) != problem.clean.shape[1]:
                 raise InputError(f"attack 'universal': expected clips of {len(waveform)} samples, as it was fitted on, got {problem.clean.shape[1]}")
         return torch.stack(chosen).to(problem.clean)

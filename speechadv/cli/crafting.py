@@ -13,7 +13,8 @@ def sent_on(attack: Any, sources: Sequence[str], model: str, defense: str) -> st
         if word == model or list(sources).count(word) > 1:
             raise ConfigError(f"--source: expected other networks than --model, each one once, got '{shown(word)}' twice")
     if sources and attack.at_edge:
-        raise ConfigError(f"--source: attack '{type(attack).__name__.lower()}' stands at the edge of the decision by design: its clips are not made for another network")
+        name = type(attack).__name__.lower()
+        raise ConfigError(f"--source: attack '{name}' stands at the edge of the decision by design: its clips are not made for another network")
     if sources and not attack.white_box:
         raise ConfigError("--source: expected an attack that asks for gradients; others ask the network itself")
     return "transfer" if sources else "oblivious" if attack.sent and defense != "none" else None
@@ -35,7 +36,10 @@ def searched_on(attack: Any, sources: Sequence[str], model: Any, defended: Any, 
 
 
 def learn(job: Any, files: Sequence[Path]) -> str | None:
-    """Fit an attack that learns, on bundled or SPEECHADV_DATA's clips of other speakers than the files'. Returns what to say, None where nothing is to be learned."""
+    """Fit an attack that learns, on bundled or SPEECHADV_DATA's clips of other speakers than the files'.
+
+    Returns what to say, None where nothing is to be learned.
+    """
     import torch
 
     from ..data.speech_commands import normal_name, speaker_of

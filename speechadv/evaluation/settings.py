@@ -18,8 +18,8 @@ class EvaluationConfig:
     """What to run: models x defenses x threats x attacks x budgets x seeds, on the clips of one split.
 
     Threats: "oblivious" crafts on the undefended model with the whole budget spent and sends the result through the defense; "transfer" does so
-    with the model `source`, or with several models whose logits are averaged, and sends the result to the other models; "adaptive" attacks the defended model itself, with gradients; "black-box"
-    are the attacks that ask for no gradients, on the defended model.
+    with the model `source`, or with several models whose logits are averaged, and sends the result to the other models;
+    "adaptive" attacks the defended model itself, with gradients; "black-box" are the attacks that ask for no gradients, on the defended model.
 
     Raises ConfigError: a value out of range.
     """
