@@ -20,12 +20,19 @@ def locked(out: Path) -> Iterator[None]:
     descriptor = os.open(out, os.O_RDONLY)
     try:
         _lock(descriptor, out)
-        for leftover in out.glob(f"{ASIDE}*"):
-            if leftover.is_file():
-                leftover.unlink(missing_ok=True)
+        for pattern in (f"{ASIDE}*", f"*/{ASIDE}*"):
+            for leftover in out.glob(pattern):
+                if leftover.is_file():
+                    leftover.unlink(missing_ok=True)
         yield
     finally:
         os.close(descriptor)
+
+
+def clear_leftovers(out: Path) -> None:
+    """Remove what a killed process left half done, unless another one is at work there."""
+    with contextlib.suppress(InputError), locked(out):
+        pass
 
 
 def _lock(descriptor: int, out: Path) -> None:

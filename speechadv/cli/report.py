@@ -20,6 +20,7 @@ def command(run, single, clips, as_json, quiet):
     file of more than 200 MB is refused: browsers open it too slowly.
     """
     from ..evaluation.folder import read_config
+    from ..locks import clear_leftovers
     from ..report.page import open_saved, single_sounds, write_page, write_single_file
     from ..report.saved import DEFENDED
 
@@ -30,6 +31,7 @@ def command(run, single, clips, as_json, quiet):
     settings = None if defended else read_config(run)
     if single:
         single_sounds(open_saved(run), clips)  # refused before anything is written
+    clear_leftovers(run)
     result = {} if defended else tables(run, settings, voice)
     pages = {"page": write_page(run)} | ({"single_file": write_single_file(run, clips)} if single else {})
     for path in pages.values() if defended else list(pages.values())[1:]:  # the tables name the page

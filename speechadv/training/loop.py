@@ -165,6 +165,10 @@ class Trainer:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         write_bytes(self.checkpoint, buffer.getvalue())
+        self.write_history()
+
+    def write_history(self) -> None:
+        """A line an epoch, for people and figures; the checkpoint has it too."""
         write_bytes(self.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in self.state.history).encode("ascii"))
 
     def resume(self) -> None:
@@ -182,6 +186,7 @@ class Trainer:
         except Exception as problem:  # whatever a foreign or torn file makes torch raise
             raise SpeechAdvError(f"'{shown(self.checkpoint)}': expected a checkpoint of this run, got a broken or foreign file "
                                  f"({type(problem).__name__}); remove it to start afresh") from None
+        self.write_history()  # a kill may have come between the checkpoint and this
         self.say(f"going on after epoch {self.state.epoch}")
 
 

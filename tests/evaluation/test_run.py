@@ -344,3 +344,10 @@ def test_report_of_what_is_no_run(run, tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
         status, out, err = run("report", folder)
         assert status == 2 and err.count("\n") == 1 and "expected the folder of a run" in err
+
+
+def test_other_threads_give_the_same_rows(finished, settings, tmp_path, files, no_page):
+    for threads in (1, 2):
+        evaluate(settings(), tmp_path / str(threads), threads=threads)
+        mine, theirs = files(tmp_path / str(threads)), files(finished)
+        assert {name for name in mine if mine[name] != theirs[name]} <= {"probes.json"}  # sums of logits, which no verdict depends on

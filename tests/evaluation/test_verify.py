@@ -78,7 +78,7 @@ def test_one_step_in_a_clean_clip_is_caught_by_the_begin_of_the_run(copied):
 @pytest.mark.parametrize("changes, told", [
     ({"linf": 0.001}, "linf: the files say"), ({"snr_db": 99.0}, "snr_db: the files say"), ({"masking_excess_db": -30.0}, "masking_excess_db: the files say"),
     ({"clean_prediction": "go"}, "clean_prediction: the model hears"), ({"adversarial_prediction": "_silence_"}, "adversarial_prediction: the model hears"),
-    ({"label": "go"}, "of the same clip says"), ({"clip": "yes/nobody_nohash_0.wav"}, "the run was begun with 5"), ({"target": "yes"}, "target: the config says"), ({"adaptive": False}, "adaptive: the config says"),
+    ({"clean_probabilities": {"yes": 0.5, "no": 0.5}}, "clean_probabilities: "), ({"label": "go"}, "of the same clip says"), ({"clip": "yes/nobody_nohash_0.wav"}, "the run was begun with 5"), ({"target": "yes"}, "target: the config says"), ({"adaptive": False}, "adaptive: the config says"),
     ({"budget": "linf:0.001"}, "the config has no cell"), ({"perturbation_gain_db": 1}, "is not the change 1 dB louder"),
     ({"linf": None}, "linf: the files say"), ({"adversarial_audio": "audio/none.wav"}, "'audio/none.wav': no such file"),
     ({"adversarial_audio": "../../outside.wav"}, "lies outside of the run")])
@@ -118,7 +118,7 @@ def csv_with(run, column, value):
 
 
 @pytest.mark.parametrize("column, value", [("clips", "6"), ("clips_right", "1"), ("clean_accuracy", "0.99"), ("robust_accuracy_low", "0.3"), ("targeted_success", "0.01"),
-                                           ("snr_db_median", ""), ("linf_median", "0.1"), ("passes_mean", "x"), ("model", "other"), ("adaptive", "false")])
+                                           ("snr_db_median", ""), ("linf_median", "0.1"), ("passes_mean", "x"), ("queries_mean", "7.5"), ("model", "other"), ("adaptive", "false")])
 def test_a_tampered_csv_is_caught(column, value, copied, run, tables_alone):
     csv_with(copied, column, value)
     status, out, _ = run("verify", copied)

@@ -2,6 +2,7 @@
 
 Each try is a fork of this process, which has torch loaded already: a try costs what the command costs, not what importing does.
 """
+import importlib
 import os
 import random
 import shutil
@@ -10,7 +11,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 VOLATILE = {"timing.jsonl", "environment.json"}  # clock times; the revision of the code
 GROWING = {"rows.jsonl", "history.jsonl", "checkpoint.pt"}  # those that are other files while a run is under way
@@ -62,6 +63,7 @@ class Harness:
     def __init__(self, case: Case, folder: Path, seed: int = 0):
         self.case, self.folder, self.random = case, folder, random.Random(f"{seed} {case.name}")
         self.number = 0
+        loaded_once()
         whole = self._fresh()
         self.seconds, self.events = self._undisturbed(whole)
         self.expected = contents(whole / case.out)
@@ -125,51 +127,71 @@ class Harness:
         return [f"in the end {name} differs" for name in sorted({*found, *self.expected}) if found.get(name) != self.expected.get(name)]
 
     def _begin(self, place: Path, die_at: int | None) -> int:
-        sys.stdout.flush(), sys.stderr.flush()
-        child = os.fork()
-        if not child:
-            _in_the_child(self.case.arguments, place, die_at)
+        operations = Operations(die_at)
+        return forked(self.case.arguments, place, operations.watch, lambda: Path("events").write_text(str(operations.count)))
+
+
+def forked(arguments: list[str], place: Path, before: Callable[[], Any] = lambda: None, after: Callable[[], Any] = lambda: None) -> int:
+    """Run a command line in a fork of this process.
+
+    Args:
+        arguments: of the command line.
+        place: the working folder; what is printed goes to the file `log` there.
+        before: is called in the child, in the working folder, before the command.
+        after: is called there once the command has ended.
+
+    Returns:
+        The child's process id.
+    """
+    sys.stdout.flush(), sys.stderr.flush()
+    child = os.fork()
+    if child:
         return child
-
-
-def _in_the_child(arguments: list[str], place: Path, die_at: int | None) -> None:
-    """Run the command and leave without coming back."""
     status = 70
     try:
         os.chdir(place)
-        descriptor = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for stream in (1, 2):
-            os.dup2(descriptor, stream)
-        count = _counted(die_at)
+        sys.stdout = sys.stderr = open("log", "w", errors="backslashreplace", buffering=1)
         sys.argv = ["speechadv", *arguments]
+        before()
         from speechadv import cli
 
         try:
-            cli.main(arguments)
+            status = cli.run(arguments)
         except SystemExit as leaving:
             status = leaving.code or 0
-        Path("events").write_text(str(count[0]))
+        after()
     except BaseException:
         import traceback
 
         traceback.print_exc()
     finally:
-        sys.stdout.flush(), sys.stderr.flush()
         os._exit(status)
 
 
-def _counted(die_at: int | None) -> list[int]:
-    """Count this process's writing file operations; before the one with the number `die_at` it is killed."""
-    count = [0]
+class Operations:
+    """Counts a process's writing file operations, and kills it before the one with the number `die_at`."""
 
-    def hook(event: str, arguments: tuple) -> None:
+    def __init__(self, die_at: int | None = None):
+        self.count, self.die_at = 0, die_at
+
+    def watch(self) -> None:
+        """From here on, in the process that calls."""
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event: str, arguments: tuple) -> None:
         if event in WRITES and (event != "open" or isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
-            count[0] += 1
-            if count[0] == die_at:
+            self.count += 1
+            if self.count == self.die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    sys.addaudithook(hook)
-    return count
+
+def loaded_once() -> None:
+    """Import what the commands import, so that no fork has to."""
+    import matplotlib.backends.backend_agg  # noqa: F401
+    import matplotlib.backends.backend_svg  # noqa: F401
+
+    for name in ("cli.evaluate", "cli.train", "cli.attack", "cli.data", "cli.report", "evaluation.run", "report.page", "report.figures", "training.run", "data.download"):
+        importlib.import_module(f"speechadv.{name}")
 
 
 def ended(child: int, seconds: float) -> int:

@@ -36,8 +36,10 @@ def _line(rows: list[Row], targeted: bool, adaptive_row: bool) -> dict[str, Any]
     line |= _share("targeted_success", fooled, len(right) if targeted else 0)
     for column in ("snr_db", "linf", "masking_excess_db", *columns_of(rows[0])):
         line[f"{column}_median"] = _median([row[column] for row in right if row[column] is not None])
-    passes = [row["passes"] for row in right if row["passes"] is not None]
-    return line | {"passes_mean": math.fsum(passes) / len(passes) if passes else None}
+    for name, empty in (("passes", 0.0), ("queries", None)):  # that none was asked is no number of queries
+        spent = [row[name] for row in right if row[name] is not None]
+        line[f"{name}_mean"] = (math.fsum(spent) / len(spent) or empty) if spent else None
+    return line
 
 
 def _share(name: str, successes: int, trials: int) -> dict[str, float | None]:
@@ -104,7 +106,7 @@ def printed(line: dict[str, Any], targeted: bool) -> dict[str, str]:
     return {"clips": str(line["clips"]), "right": str(line["clips_right"]), "clean %": percent("clean_accuracy"),
             "robust % (targeted run)" if targeted else "robust %": robust, "targeted success %": percent("targeted_success"),
             "SNR dB": number("snr_db_median", 1), "L-inf": number("linf_median", 5), "masking excess dB": number("masking_excess_db_median", 1),
-            "passes": number("passes_mean", 1), **{MEASURES[name].head: _formed(line[f"{name}_median"], MEASURES[name].form) for name in _measures(line)}}
+            "passes": number("passes_mean", 1), "queries": number("queries_mean", 1), **{MEASURES[name].head: _formed(line[f"{name}_median"], MEASURES[name].form) for name in _measures(line)}}
 
 
 def _measures(line: dict[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from . import sounds
 from .verdict import Verdict, alike
 
 SOUNDS = ("clean_audio", "adversarial_audio", "perturbation_audio", "defended_audio")
+PROBABILITIES = {"clean_prediction": "clean_probabilities", "adversarial_prediction": "adversarial_probabilities"}
 CLOSE_DB = 0.02  # of masking excess: the rows' spectra are float32
 CLOSE_QUALITY = 1e-6  # in the measure's own unit
 ROUNDING = 1.0  # steps of 16 bit that an amplified change may be off: its own rounding and the float's
@@ -158,13 +159,13 @@ class Scorer:
                 self._differs(number, f"'{shown(row['defended_audio'])}' is not what {shown(row['defense'])} makes of the adversarial clip")
 
     def _compare(self, read: Read, column: str, defended: Defended, clips: list[np.ndarray]) -> None:
-        for (number, row, _), words in zip(read, self._words(defended, clips)):
+        labels, probabilities = list(defended.labels), PROBABILITIES[column]
+        for (number, row, _), answer in zip(read, sounds.logits(defended.model, clips, self.device)):
+            words = sounds.heard(answer, labels)
             if row[column] not in words:
                 self._differs(number, f"{column}: the model hears '{shown(words[0])}', the row says '{shown(row[column])}'")
-
-    def _words(self, defended: Defended, clips: list[np.ndarray]) -> list[list[str]]:
-        answers = sounds.logits(defended.model, clips, self.device)
-        return [sounds.heard(answer, list(defended.labels)) for answer in answers]
+            if row.get(probabilities) is not None and not sounds.likeliest(answer, labels, row[probabilities]):
+                self._differs(number, f"{probabilities}: {shown(row[probabilities])} are not what the model answers")
 
     def _claims(self, defended: Defended, threat: str, read: Read, adversarial: list[np.ndarray]) -> None:
         """`reached`: what the attack saw on the network that it attacked, judged on the file."""
@@ -172,8 +173,9 @@ class Scorer:
         attacked = self._defended(word, NONE) if threat in ("oblivious", "transfer") else defended
         if attacked.stochastic:
             return
-        for (number, row, _), words in zip(read, self._words(attacked, self._behind(attacked, adversarial))):
-            wanted = row["target"]
+        answers = sounds.logits(attacked.model, self._behind(attacked, adversarial), self.device)
+        for (number, row, _), answer in zip(read, answers):
+            wanted, words = row["target"], sounds.heard(answer, list(attacked.labels))
             possible = {said == wanted if wanted is not None else said != row["label"] for said in words}
             if row["reached"] not in possible:
                 self._differs(number, f"reached: the file says {not row['reached']}, the row {row['reached']}")

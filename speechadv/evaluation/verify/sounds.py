@@ -20,6 +20,7 @@ WINDOW, HOP = 512, 128  # samples of the masking model's frames
 FULL_SCALE_DB = 96.0
 BATCH = 32
 SNR_SLACK_DB = 1e-5  # of a judge of files about the last bits of a radius
+CLOSE_SHARE = 0.0011  # of a probability: the rows' three digits, and a little for the batch
 TIE = 1e-4  # of the largest logit: two words closer than this may change places with the batch
 
 
@@ -28,12 +29,14 @@ def read_wav(path: Path) -> tuple[np.ndarray, int]:
     try:
         with wave.open(str(path), "rb") as file:
             kind, frames = (file.getnchannels(), file.getsampwidth()), file.getnframes()
+            if kind[0] * kind[1] * frames > path.stat().st_size:
+                raise EOFError
             content, rate = file.readframes(frames), file.getframerate()
     except FileNotFoundError:
         raise InputError("no such file") from None
     except OSError as problem:
         raise InputError(problem.strerror or str(problem)) from None
-    except (wave.Error, EOFError) as problem:
+    except (wave.Error, EOFError, RuntimeError) as problem:
         raise InputError(f"expected a WAV file: {shown(problem) or 'it ends early'}") from None
     if kind != (1, 2):
         raise InputError(f"expected 16 bit and one channel, got {8 * kind[1]} bit and {kind[0]}")
@@ -113,3 +116,11 @@ def heard(answer: np.ndarray, labels: Sequence[str]) -> list[str]:
     near = answer >= answer.max() - TIE * max(1.0, float(np.abs(answer).max()))
     order = np.argsort(-answer, kind="stable")
     return [labels[i] for i in order if near[i]]
+
+
+def likeliest(answer: np.ndarray, labels: Sequence[str], said: dict[str, float]) -> bool:
+    """Whether some words are the likeliest of one clip, each with its softmax probability as rows round it."""
+    shares = np.exp(answer - answer.max())
+    found = dict(zip(labels, (shares / shares.sum()).tolist()))
+    others = [share for word, share in found.items() if word not in said]
+    return all(abs(found.get(word, -1.0) - share) <= CLOSE_SHARE for word, share in said.items()) and max(others, default=0.0) <= min(said.values(), default=1.0) + CLOSE_SHARE

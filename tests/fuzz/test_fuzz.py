@@ -1,0 +1,113 @@
+"""A minute of fuzzing, of each reader for a few seconds, and hypothesis on what is text; `python -m tests.fuzz` does it at length."""
+import json
+import os
+import resource
+import signal
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings, strategies as st
+
+from speechadv import audio, config as configs
+from speechadv.budgets import parse_budget
+from speechadv.defenses import parse_defense
+from speechadv.errors import SpeechAdvError
+from speechadv.evaluation import rows
+from speechadv.evaluation.settings import EvaluationConfig
+from tests.fuzz.__main__ import apart
+from tests.fuzz.targets import Target, hundred_hours, sound, targets
+
+SECONDS = 1.5  # of a reader
+INPUTS = 200
+
+values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4))
+
+
+@pytest.fixture(scope="module")
+def readers(tiny_weights):
+    return {target.name: target for target in targets(tiny_weights)}
+
+
+def test_every_reader_gives_errors_of_ours_alone(readers):
+    bad = {}
+    for name, target in readers.items():
+        tally = apart(target, INPUTS, seed=1, seconds=SECONDS)
+        assert tally.inputs or tally.bad, name
+        bad |= {f"{name}: {problem}": content[:200] for problem, content in tally.bad.items()}
+    assert bad == {}
+
+
+def test_the_harness_sees_other_errors_and_crashes_and_greed():
+    def crash(path):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def greedy(path):
+        np.zeros(2**29).sum()
+
+    def fails(path):
+        raise KeyError(path.read_bytes()[:1])
+
+    seen = [apart(Target(read.__name__, [b"abc"], read), 3, seed=0).bad for read in (crash, greedy, fails)]
+    assert any("ended with -9" in problem for problem in seen[0])
+    assert any("MemoryError" in problem for problem in seen[1])
+    assert any("KeyError" in problem for problem in seen[2])
+
+
+def test_a_hundred_hours_are_not_allocated(tmp_path):
+    (tmp_path / "long.flac").write_bytes(hundred_hours())
+    before, started, notices = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic(), []
+    assert len(audio.read(tmp_path / "long.flac", notice=notices.append)) == 400
+    assert any("ends early" in line and "360000.000 s" in line for line in notices)
+    assert time.monotonic() - started < 5 and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.sampled_from(["attacks", "budgets", "models", "seeds", "clips", "task", "skip", "audio", "quality"]) | st.text(max_size=8), values, max_size=6))
+def test_any_config(content):
+    try:
+        configs.from_dict(EvaluationConfig, content)
+    except SpeechAdvError as problem:
+        assert str(problem).isprintable()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["linf:", "snr:", "masking:", "mp3:", "bandpass:", ""]), st.text(max_size=20))
+def test_any_specification(kind, word):
+    for parse in (parse_budget, parse_defense):
+        try:
+            parse(kind + word)
+        except SpeechAdvError as problem:
+            assert str(problem).isprintable()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from([key for key in rows.ROW_KEYS]), st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=30)), st.data())
+def test_rows_come_back_and_no_changed_byte_passes(part, data):
+    row = dict.fromkeys(rows.ROW_KEYS) | part
+    row = {key: row[key] for key in rows.ROW_KEYS}
+    line = rows.encode(row)
+    assert rows.decode(line) == json.loads(json.dumps(row))
+    place = data.draw(st.integers(0, len(line) - 2))
+    letter = data.draw(st.characters(min_codepoint=32, max_codepoint=126))
+    changed = rows.decode(line[:place] + letter + line[place + 1 :])
+    assert changed is None or changed == rows.decode(line)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3000), st.sampled_from([8000, 16000, 22050, 48000]), st.integers(1, 3), st.sampled_from(["PCM_16", "PCM_24", "FLOAT"]), st.integers(0, 3000))
+def test_any_sound_file_gives_what_it_holds(samples, rate, channels, subtype, missing):
+    import tempfile
+
+    content = sound(samples, rate, channels, subtype=subtype)
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        file.write(content[: max(len(content) - missing, 0)])
+        file.flush()
+        try:
+            clip = audio.read(file.name, rate)
+        except SpeechAdvError:
+            return
+        assert clip.dtype == np.float32 and 0 < len(clip) <= samples and np.abs(clip).max() <= 1
+        if not missing and channels == 1:
+            np.testing.assert_allclose(clip, soundfile.read(file.name, dtype="float32")[0].clip(-1, 1 - 2**-15), atol=2**-15)
