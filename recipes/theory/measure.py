@@ -58,7 +58,8 @@ def gradients(model: nn.Module, waveforms: Tensor, labels: Tensor) -> dict[str, 
     peak, energy, l1, l2 = (torch.stack(found[key], 1).detach() for key in ("peak", "energy", "l1", "l2"))
     nearest = peak.argmin(1, keepdim=True)  # the class whose boundary is nearest in peak
     taken = {key: value.gather(1, nearest)[:, 0] for key, value in (("l1", l1), ("l2", l2), ("margin", margins.detach()))}
-    return taken | {"estimate_linf": peak.amin(1), "estimate_l2": energy.amin(1), "norm": waveforms.norm(dim=1)} | steps(model, waveforms, labels, nearest[:, 0])
+    taken |= {"estimate_linf": peak.amin(1), "estimate_l2": energy.amin(1), "norm": waveforms.norm(dim=1)}
+    return taken | steps(model, waveforms, labels, nearest[:, 0])
 
 
 def steps(model: nn.Module, waveforms: Tensor, labels: Tensor, others: Tensor) -> dict[str, Tensor]:

@@ -59,7 +59,8 @@ def size(value: float) -> str:
 
 def table_of(models: dict[str, list[dict]], columns: dict[str, Callable[[list[dict]], str]]) -> str:
     """A table with a line a model."""
-    return markdown_table(["network", "clips heard right", *columns], [[model, str(len(clips)), *(make(clips) for make in columns.values())] for model, clips in models.items()])
+    lines = [[model, str(len(clips)), *(make(clips) for make in columns.values())] for model, clips in models.items()]
+    return markdown_table(["network", "clips heard right", *columns], lines)
 
 
 def dimension(of: dict[str, list[dict]]) -> str:
@@ -70,8 +71,8 @@ def dimension(of: dict[str, list[dict]]) -> str:
         "peak of the smallest attack found": lambda clips: size(middle([clip["found_linf"] for clip in clips])),
         "peak of random signs": lambda clips: size(middle([clip["noise_linf"] for clip in clips])),
     }
-    return table_of(of, columns) + (f"\n\nL1 / L2 could be at most √{SAMPLES} = {SAMPLES**0.5:.0f}. Columns two and three: median (quartiles) over clips; the last two: median over "
-                                    f"clips; random signs in steps of a factor 2 from {DOUBLINGS[0]:.2g} to {DOUBLINGS[-1]:.2g}.")
+    return table_of(of, columns) + (f"\n\nL1 / L2 could be at most √{SAMPLES} = {SAMPLES**0.5:.0f}. Columns two and three: median (quartiles) over clips; "
+                                    f"the last two: median over clips; random signs in steps of a factor 2 from {DOUBLINGS[0]:.2g} to {DOUBLINGS[-1]:.2g}.")
 
 
 def linear(of: dict[str, list[dict]]) -> str:
@@ -79,7 +80,8 @@ def linear(of: dict[str, list[dict]]) -> str:
     columns = {f"step {eps:g}": (lambda clips, k=k: quartiles([clip["drops"][k] for clip in clips])) for k, eps in enumerate(STEPS)}
     columns |= {f"wrong after one step of {eps:g}, %": (lambda clips, k=k: percent(rate("wrong", sum(clip["wrong"][k] for clip in clips), len(clips)), "wrong"))
                 for k, eps in list(enumerate(STEPS))[1:]}
-    return table_of(of, columns) + ("\n\nStep: the fall of the margin as a share of what a linear network's would be (1: linear; below 0: it rose); median (quartiles) over clips. Wrong: share of the clips heard "
+    return table_of(of, columns) + ("\n\nStep: the fall of the margin as a share of what a linear network's would be (1: linear; below 0: it rose); "
+                                    "median (quartiles) over clips. Wrong: share of the clips heard "
                                     "right, with Wilson intervals.")
 
 
@@ -91,12 +93,13 @@ def distance(of: dict[str, list[dict]]) -> str:
             f"{name}: estimate": lambda clips, key=key: f"{middle([clip[f'estimate_{key}'] for clip in clips]):.2g}",
             f"{name}: found": lambda clips, key=key: size(middle([clip[f"found_{key}"] for clip in clips])),
             f"{name}: found / estimate": lambda clips, key=key: quartiles([clip[f"found_{key}"] / clip[f"estimate_{key}"] for clip in both(clips, key)]),
-            f"{name}: rank correlation": lambda clips, key=key: f"{ranks([clip[f'estimate_{key}'] for clip in both(clips, key)], [clip[f'found_{key}'] for clip in both(clips, key)]):.2f}",
+            f"{name}: rank correlation": lambda clips, key=key: f"{ranks(both(clips, key), f'estimate_{key}', f'found_{key}'):.2f}",
         }
     missing = {model: sum(clip["found_linf"] is None or clip["found_l2"] is None for clip in clips) for model, clips in of.items()}
     lines = markdown_table(["", *of], [[name, *(make(clips) for clips in of.values())] for name, make in columns.items()])
     none = "; ".join(f"{model}: {count} of {len(of[model])}" for model, count in missing.items())
-    return lines + ("\n\nMedians over the clips heard right (ratio: with quartiles); peak as a fraction of full scale, energy as the L2 norm of the perturbation. Found: FMN, 100 steps, "
+    return lines + ("\n\nMedians over the clips heard right (ratio: with quartiles); peak as a fraction of full scale, energy as the L2 norm of "
+                    "the perturbation. Found: FMN, 100 steps, "
                     f"on the 16-bit grid, where one LSB is 0.000031. Clips without a success inside both budgets: {none}.")
 
 
@@ -105,11 +108,11 @@ def both(clips: list[dict], key: str) -> list[dict]:
     return [clip for clip in clips if clip[f"found_{key}"] is not None]
 
 
-def ranks(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's rank correlation."""
+def ranks(clips: Sequence[dict], a: str, b: str) -> float:
+    """Spearman's rank correlation of two columns."""
     from scipy.stats import spearmanr
 
-    return float(spearmanr(a, b).statistic)
+    return float(spearmanr([clip[a] for clip in clips], [clip[b] for clip in clips]).statistic)
 
 
 def codec(rows: Sequence[dict], sounds: Sequence[dict]) -> str:
@@ -124,8 +127,11 @@ def codec(rows: Sequence[dict], sounds: Sequence[dict]) -> str:
         heard = [sound for sound in sounds if (sound["model"], sound["defense"], sound["threat"], sound["budget"]) == (model, defense, threat, budgets[0])]
         lines.append([defense, threat, percent(rate("right", sum(map(right_before, of[0])), len(of[0])), "right"), *kept, *passing(heard)])
     head = ["in front", "attack", "right before, %", *(f"right after, {budget}, %" for budget in budgets), "passes", "of it along δ", "own change"]
-    return markdown_table(head, lines) + (f"\n\nUntargeted PGD on {len(of[0])} clips. Oblivious: made without the defense; adaptive: through it. The last three columns are medians over {len({sound['clip'] for sound in sounds})} "
-                                          f"clips under {budgets[0]}: energy of D(x + δ) − D(x) over that of δ; its part along δ; and the energy of D(x) − x over that of δ.")
+    heard_clips = len({sound["clip"] for sound in sounds})
+    return markdown_table(head, lines) + (
+        f"\n\nUntargeted PGD on {len(of[0])} clips. Oblivious: made without the defense; adaptive: through it. The last three columns are "
+        f"medians over {heard_clips} "
+        f"clips under {budgets[0]}: energy of D(x + δ) − D(x) over that of δ; its part along δ; and the energy of D(x) − x over that of δ.")
 
 
 def passing(sounds: Sequence[dict]) -> list[str]:
@@ -143,7 +149,8 @@ def training(of: dict[str, list[dict]], rows: Sequence[dict]) -> str:
     lines = [[model, percent(counts[model], "right"), f"{middle([clip['margin'] for clip in clips]):.2f}", f"{middle([clip['l1'] for clip in clips]):.0f}",
               f"{middle([clip['l2'] for clip in clips]):.1f}", size(middle([clip["found_linf"] for clip in clips]))] for model, clips in of.items()]
     table = markdown_table(["network", "right, %", "margin", "L1 of its gradient", "L2 of its gradient", "smallest peak found"], lines)
-    return table + "\n\nMedians over the clips heard right. The margin is that to the class whose boundary is nearest by the linear estimate, in logits; gradients per unit of full scale."
+    return table + ("\n\nMedians over the clips heard right. The margin is that to the class whose boundary is nearest by the linear estimate, in logits; "
+                    "gradients per unit of full scale.")
 
 
 def ceiling(n: int, alpha: float) -> float:
@@ -161,5 +168,7 @@ def certificate(of: dict[str, list[dict]]) -> str:
         lines.append([f"{sigma:g}", f"{radius:.3g}", f"{radius / SAMPLES**0.5:.2g}", *right])
     table = markdown_table(["sigma", "largest L2 radius", "as a peak, in any direction", *(f"{model}: right under noise" for model in of)], lines)
     corner = 0.002 * SAMPLES**0.5
-    return table + (f"\n\nThe largest radius that n = {CERTIFICATE['n']:,} answers can certify at alpha = {CERTIFICATE['alpha']} is {top:.2f} sigma. A peak of 0.002 in every sample is an L2 norm of {corner:.3f}: "
-                    f"to certify that ball whole, sigma must be {corner / top:.3f}. Right under noise: share of {DRAWS} draws a clip, over the clips heard right without noise.")
+    return table + (f"\n\nThe largest radius that n = {CERTIFICATE['n']:,} answers can certify at alpha = {CERTIFICATE['alpha']} is {top:.2f} sigma. "
+                    f"A peak of 0.002 in every sample is an L2 norm of {corner:.3f}: "
+                    f"to certify that ball whole, sigma must be {corner / top:.3f}. "
+                    f"Right under noise: share of {DRAWS} draws a clip, over the clips heard right without noise.")

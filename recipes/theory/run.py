@@ -26,7 +26,8 @@ def measured(out: Path) -> dict[str, str]:
     config, run = read_config(out), SavedRun(out)
     if not (out / MEASURED).exists():
         clips = load_clips(config, 16000)
-        lines = [{"of": "clip"} | clip for model in config.models for clip in of_clips(model, clips)] + [{"of": "sound"} | sound for sound in of_sounds(run, "pgd")]
+        lines = [{"of": "clip"} | clip for model in config.models for clip in of_clips(model, clips)]
+        lines += [{"of": "sound"} | sound for sound in of_sounds(run, "pgd")]
         (out / MEASURED).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     lines = read_lines(out / MEASURED)
     return passages(run.rows, [line for line in lines if line["of"] == "clip"], [line for line in lines if line["of"] == "sound"], config.models)

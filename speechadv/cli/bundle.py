@@ -15,8 +15,8 @@ from .common import Voice, json_option, quiet_option
 def command(run, out, no_audio, as_json, quiet):
     """Pack RUN and the code that runs here into one zip that reproduces it.
 
-    It holds a README with the exact commands, the package as a wheel, and the run's config, environment, rows, tables, figures and audio. The same files give the same
-    bytes. Links that lead out of the run are refused.
+    It holds a README with the exact commands, the package as a wheel, and the run's config, environment, rows, tables, figures and audio. The same
+    files give the same bytes. Links that lead out of the run are refused.
     """
     from ..errors import InputError, shown
     from ..report.bundle import pack

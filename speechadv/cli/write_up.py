@@ -11,11 +11,14 @@ TITLE = "Adversarial audio for keyword spotting: attack, defense, and what is le
 
 @click.command("write-up", epilog="Example: speechadv write-up runs/judge_weights runs/codec_and_bandpass --out report.html --out report.pdf")
 @click.argument("runs", metavar="RUN...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--out", "outs", metavar="FILE", multiple=True, type=click.Path(path_type=Path, dir_okay=False), help="Ends in .html or .pdf; give it twice for both.")
+@click.option("--out", "outs", metavar="FILE", multiple=True, type=click.Path(path_type=Path, dir_okay=False),
+              help="Ends in .html or .pdf; give it twice for both.")
 @click.option("--slides", is_flag=True, help="A deck for a talk of five minutes instead of the report.")
 @click.option("--title", default=TITLE, help="Of the document.")
-@click.option("--templates", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="A folder with templates of your own; what it lacks is the package's.")
-@click.option("--export-templates", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Copy the package's templates into a new folder, to be edited, and end.")
+@click.option("--templates", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="A folder with templates of your own; what it lacks is the package's.")
+@click.option("--export-templates", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Copy the package's templates into a new folder, to be edited, and end.")
 @json_option
 @quiet_option
 def command(runs, outs, slides, title, templates, export_templates, as_json, quiet):

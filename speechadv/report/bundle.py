@@ -153,7 +153,10 @@ def instructions(run: Path, wheel: str, revision: dict[str, Any] | None, sound: 
     environment = read_json(run / ENVIRONMENT) if (run / ENVIRONMENT).exists() else {}
     made = environment.get("git") or {}
     config = read_config(run)
-    data = "the package's bundled clips" if environment.get("clips", {}).get("source") == "bundled" else "recordings that are not in this file: point SPEECHADV_DATA at them"
+    bundled = environment.get("clips", {}).get("source") == "bundled"
+    data = "the package's bundled clips" if bundled else "recordings that are not in this file: point SPEECHADV_DATA at them"
+    tables = f"speechadv report {RUN}" if sound else f"python -c \"from speechadv.report.tables import write_tables; write_tables('{RUN}')\""
+    page = ", and index.html, the page to listen to." if sound else ". The page to listen to needs the audio."
     versions = [f"{name}=={version}" for name, version in environment.get("packages", {}).items() if version]
     parts = [
         f"# {shown(run.resolve().name)}: a run of speechadv", "",
@@ -163,11 +166,11 @@ def instructions(run: Path, wheel: str, revision: dict[str, Any] | None, sound: 
         f"- Python {environment.get('python', 'of an unknown version')}; {', '.join(versions) or 'versions unknown'}.",
         f"- Seeds: {', '.join(map(str, environment.get('seeds', config.seeds)))}. Clips: {data}.", "",
         "## Tables again from the rows, in seconds", "", "```", "python3 -m venv again", f"again/bin/pip install {wheel}",
-        f"again/bin/speechadv report {RUN}" if sound else f"again/bin/python -c \"from speechadv.report.tables import write_tables; write_tables('{RUN}')\"", "```", "",
-        "This writes table.csv, table.md, table.tex and result.json" + (", and index.html, the page to listen to." if sound else ". The page to listen to needs the audio."), "",
+        f"again/bin/{tables}", "```", "",
+        "This writes table.csv, table.md, table.tex and result.json" + page, "",
         *(["Every verdict judged anew from the sound: `again/bin/speechadv verify " + RUN + "`", ""] if sound else []),
         "## Everything again from the clips", "", "```", f"again/bin/speechadv evaluate {RUN}/{CONFIG} --out repeated", "```", "",
-        "Rows and sound are the same byte for byte on the same versions and kind of processor; another processor may move single clips that lie on an edge.", "",
+        "Rows and sound are the same byte for byte on the same versions and kind of processor; another may move single clips that lie on an edge.", "",
         "Networks, with the SHA-256 that the run began with:", "", *networks(environment, config.models),
     ]
     return "\n".join(parts) + "\n"

@@ -209,7 +209,8 @@ def jinja(templates: Path | None):
         raise ConfigError("write-up needs Jinja2: pip install 'speechadv[write-up]'") from None
     loaders = [jinja2.FileSystemLoader(str(templates))] if templates else []
     loader = jinja2.ChoiceLoader([*loaders, jinja2.FileSystemLoader(str(importlib.resources.files(__package__) / "templates"))])
-    environment = ImmutableSandboxedEnvironment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=visible, trim_blocks=True, lstrip_blocks=True)
+    environment = ImmutableSandboxedEnvironment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=visible, trim_blocks=True,
+                                                lstrip_blocks=True)
     environment.filters |= {"markdown": lambda text: Markup(theory.as_html(text)), "percent": percent_words, "points": points, "loudness": loudness}
     environment.globals |= {"Subject": Subject, "include_raw": lambda name: Markup(environment.loader.get_source(environment, name)[0]),
                             "script_hash": lambda name: script_hash(environment.loader.get_source(environment, name)[0]), "speech": speech}

@@ -138,7 +138,8 @@ class Findings:
 
     def measured(self, subject: Subject, budget: str) -> list[Line]:
         """The lines of a subject under a budget."""
-        return [line for line in self.lines if (line["model"], line["defense"], line["budget"], line["seed"]) == (subject.model, subject.defense, budget, self.seed)]
+        wanted = (subject.model, subject.defense, budget, self.seed)
+        return [line for line in self.lines if (line["model"], line["defense"], line["budget"], line["seed"]) == wanted]
 
     def verdict(self, subject: Subject, budget: str) -> Line | None:
         """The line that did worst to a subject, whatever the attack knew; None unless some attack knew all of it."""
@@ -154,7 +155,8 @@ class Findings:
 
     def oblivious(self, subject: Subject, budget: str) -> Line | None:
         """The worst of the lines whose attack did not know the defense."""
-        lines = [line for line in self.measured(subject, budget) if line["threat"] in ("oblivious", "transfer") and not line["adaptive"] and line[self.rate] is not None]
+        lines = [line for line in self.measured(subject, budget) if line["threat"] in ("oblivious", "transfer") and not line["adaptive"]]
+        lines = [line for line in lines if line[self.rate] is not None]
         return min(lines, key=self.harmlessness, default=None)
 
     def harmlessness(self, line: Line) -> float:
@@ -241,7 +243,8 @@ class Findings:
 
     def over_bitrate(self, model: str, budget: str) -> list[tuple[str, Line]]:
         """(defense, verdict) of a network behind MP3 alone, by bitrate; empty below two bitrates."""
-        rates = [(finite(subject.defense.removeprefix("mp3:")), subject) for subject in self.subjects if subject.model == model and subject.defense.startswith("mp3:")]
+        behind = [subject for subject in self.subjects if subject.model == model and subject.defense.startswith("mp3:")]
+        rates = [(finite(subject.defense.removeprefix("mp3:")), subject) for subject in behind]
         found = [(subject.defense, line) for rate, subject in sorted((pair for pair in rates if pair[0] is not None), key=lambda pair: pair[0])
                  if (line := self.verdict(subject, budget))]
         return found if len(found) > 1 else []

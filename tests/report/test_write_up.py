@@ -11,9 +11,9 @@ from speechadv.report import document, pictures, printing, theory
 from speechadv.report.tables import percent, write_tables
 
 ROOT = Path(__file__).parents[2]
-SECTIONS = ("The question", "Theory of attack and defense", "Data set", "Network and training", "How the implementation changes for the defense", "Numerical analysis",
-            "Parameter studies", "Positive and negative results", "Where it fails", "A suggested improvement, and what it gave", "Conclusion", "References",
-            "Appendix: commands, versions, seeds")
+SECTIONS = ("The question", "Theory of attack and defense", "Data set", "Network and training", "How the implementation changes for the defense",
+            "Numerical analysis", "Parameter studies", "Positive and negative results", "Where it fails", "A suggested improvement, and what it gave",
+            "Conclusion", "References", "Appendix: commands, versions, seeds")
 
 
 @pytest.fixture
@@ -92,7 +92,8 @@ def test_a_broken_template_is_named_with_its_line(run, small, tmp_path, line, to
 
 def test_training_runs_give_their_curve(run, small, tmp_path):
     (tmp_path / "train").mkdir()
-    (tmp_path / "train" / "history.jsonl").write_text("".join(json.dumps({"epoch": e, "loss": 1 / e, "accuracy": a}) + "\n" for e, a in ((1, 0.5), (2, 0.9123), (3, 0.8))))
+    epochs = [{"epoch": epoch, "loss": 1 / epoch, "accuracy": accuracy} for epoch, accuracy in ((1, 0.5), (2, 0.9123), (3, 0.8))]
+    (tmp_path / "train" / "history.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
     assert run("write-up", small, tmp_path / "train", "--out", tmp_path / "r.html")[0] == 0
     assert "3 epochs; best validation accuracy 91.23 % in epoch 2" in (tmp_path / "r.html").read_text("utf-8")
     status, _, err = run("write-up", tmp_path / "train", "--out", tmp_path / "r2.html")
@@ -104,7 +105,8 @@ def test_certificates_are_told_with_their_ceiling(run, small, tmp_path, monkeypa
 
     (tmp_path / "proven").mkdir()
     line = dict(label="yes", model="net", sigma=0.01, n=1000, n0=10, alpha=0.001, ceiling=0.0246, votes=1000, snr_db=30.0)
-    lines = [line | {"clip": f"{i}.wav", "predicted": word, "radius": radius} for i, (word, radius) in enumerate((("yes", 0.0246), ("yes", 0.01), ("no", 0.01), (None, None)))]
+    heard = (("yes", 0.0246), ("yes", 0.01), ("no", 0.01), (None, None))
+    lines = [line | {"clip": f"{i}.wav", "predicted": word, "radius": radius} for i, (word, radius) in enumerate(heard)]
     (tmp_path / "proven" / "certificates.jsonl").write_text("".join(map(certificates.encode, lines)))
     monkeypatch.setattr(pictures, "picture", lambda kind, folder, name, **_: pictures.Picture(kind, name, "half", "drawn", "data:,"))
     assert run("write-up", small, tmp_path / "proven", "--out", tmp_path / "r.html")[0] == 0
