@@ -77,7 +77,7 @@ def build(card: dict[str, Any], where: Path) -> nn.Module:
             return create("model", card["architecture"], card["labels"], **keywords)
     except SpeechAdvError as problem:
         raise type(problem)(f"'{shown(where)}': {problem}") from None
-    except (TypeError, ValueError, RuntimeError, MemoryError, ZeroDivisionError) as problem:
+    except (TypeError, ValueError, RuntimeError, MemoryError, LookupError, AttributeError, ArithmeticError) as problem:
         raise DataError(f"'{shown(where)}': configuration: {card['architecture']} cannot be made of it: {shown(problem)}") from None
 
 

@@ -102,7 +102,7 @@ def new_model(config: TrainingConfig, labels) -> nn.Module:
         torch.manual_seed(derived_seed(config.seed, "weights"))
         try:
             model = create("model", config.model, labels, **config.model_options)
-        except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as problem:  # whatever torch makes of values that fit no layer
+        except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, ArithmeticError) as problem:  # whatever torch makes of values that fit no layer
             raise ConfigError(f"model_options: no {config.model} can be made of them: {shown(problem)}") from None
     if config.start_from:
         source = resolve_model(config.start_from)

@@ -111,3 +111,17 @@ def test_any_sound_file_gives_what_it_holds(samples, rate, channels, subtype, mi
         assert clip.dtype == np.float32 and 0 < len(clip) <= samples and np.abs(clip).max() <= 1
         if not missing and channels == 1:
             np.testing.assert_allclose(clip, soundfile.read(file.name, dtype="float32")[0].clip(-1, 1 - 2**-15), atol=2**-15)
+
+
+def test_what_fuzzing_found(tiny_weights, tmp_path):
+    """A card whose configuration makes a network stumble while it is built."""
+    import shutil
+
+    from speechadv.errors import DataError
+    from speechadv.models.pretrained import load_checkpoint
+
+    copy = shutil.copy(tiny_weights, tmp_path / "w.safetensors")
+    card = json.loads(tiny_weights.with_suffix(".json").read_text())
+    (tmp_path / "w.json").write_text(json.dumps(card | {"configuration": card["configuration"] | {"widths": []}}))
+    with pytest.raises(DataError, match="cannot be made of it: list index out of range"):
+        load_checkpoint(copy)
