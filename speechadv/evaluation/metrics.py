@@ -42,6 +42,11 @@ def mean(rows: Iterable[Row], column: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+def asked(rows: Iterable[Row]) -> float | None:
+    """The mean of the queries; None where none was asked."""
+    return mean(rows, "queries") or None
+
+
 def summary(rows: Sequence[Row], targeted: bool, attacked_adaptively: bool) -> dict[str, Any]:
     """The numbers of a cell, in the table's order.
 
@@ -55,7 +60,7 @@ def summary(rows: Sequence[Row], targeted: bool, attacked_adaptively: bool) -> d
     numbers |= rate("robust_accuracy", sum(map(robust, rows)), len(rows)) if attacked_adaptively else rate("robust_accuracy", 0, 0)
     numbers |= rate("targeted_success", sum(map(succeeded, right)), len(right)) if targeted else rate("targeted_success", 0, 0)
     return numbers | {"snr_db_median": middle(right, "snr_db"), "linf_median": middle(right, "linf"),
-                      "masking_excess_db_median": middle(right, "masking_excess_db"), "passes_mean": mean(right, "passes")}
+                      "masking_excess_db_median": middle(right, "masking_excess_db"), "passes_mean": mean(right, "passes"), "queries_mean": asked(right)}
 
 
 def quality_medians(rows: Sequence[Row]) -> dict[str, float | None]:

@@ -20,15 +20,15 @@ COLUMNS = (
     "model", "defense", "attack", "threat", "adaptive", "budget", "seed", "clips", "clips_right",
     "clean_accuracy", "clean_accuracy_low", "clean_accuracy_high", "robust_accuracy", "robust_accuracy_low", "robust_accuracy_high",
     "targeted_success", "targeted_success_low", "targeted_success_high",
-    "snr_db_median", "linf_median", "masking_excess_db_median", "passes_mean", "goal",
+    "snr_db_median", "linf_median", "masking_excess_db_median", "passes_mean", "goal", "queries_mean",
 )  # then the medians of the run's measures of quality
 DAMAGE = ("corruption_accuracy", "mce")  # and last these, where the run has corruptions
 NOT_ADAPTIVE = "not attacked adaptively"
 NOTHING = "–"
 NOTES = """\
 `clips` are all, `right` those that the model hears right before the attack, behind the same defense. Clean and robust accuracy are over `clips`
-(robust: right before and after), success is over `right`; in brackets 95 % Wilson intervals. Medians and passes are over `right`; a pass is one
-forward and backward of one clip. All is measured on the saved 16-bit files. `worst-of` takes for each clip the attack that did worst to it."""
+(robust: right before and after), success is over `right`; in brackets 95 % Wilson intervals. Medians, passes and queries are over `right`; a pass is one
+forward and backward of one clip, a query one forward alone. All is measured on the saved 16-bit files. `worst-of` takes for each clip the attack that did worst to it."""
 
 
 def write_tables(run: str | Path) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def cells_of_line(line: dict[str, Any]) -> list[str]:
     return [line["model"], line["defense"], line["attack"], line["threat"], line["budget"], str(line["seed"]), str(line["clips"]),
             str(line["clips_right"]), percent(line, "clean_accuracy"), robust, percent(line, "targeted_success"),
             number(line["snr_db_median"], ".1f"), number(line["linf_median"], ".5f"), number(line["masking_excess_db_median"], ".1f"),
-            number(line["passes_mean"], ".1f"), *(number(line[f"{name}_median"], MEASURES[name].form) for name in measures([line])),
+            number(line["passes_mean"], ".1f"), number(line["queries_mean"], ".1f"), *(number(line[f"{name}_median"], MEASURES[name].form) for name in measures([line])),
             *("–" if line[name] is None else f"{100 * line[name]:.1f}" for name in damage_columns([line]))]
 
 
@@ -103,7 +103,7 @@ def heads(targeted: bool, lines: Sequence[dict[str, Any]] = ()) -> list[str]:
     """The heads of `cells_of_line`, those of the lines' measures of quality last. Robust accuracy under a targeted attack is marked: it is no robust accuracy in the untargeted sense."""
     robust = "robust % (targeted run)" if targeted else "robust %"
     return ["model", "defense", "attack", "threat", "budget", "seed", "clips", "right", "clean %", robust, "targeted success %", "SNR dB",
-            "L-inf", "masking excess dB", "passes", *(MEASURES[name].head for name in measures(lines)),
+            "L-inf", "masking excess dB", "passes", "queries", *(MEASURES[name].head for name in measures(lines)),
             *(["accuracy under corruptions %", "mCE %"] if damage_columns(lines) else [])]
 
 

@@ -56,6 +56,7 @@ def test_denominators(row):
     assert (line["targeted_success_low"], line["targeted_success_high"]) == wilson(1, 3)
     assert line["snr_db_median"] == 30 and line["passes_mean"] == 10, "over the clips that were right, nulls left out"
     assert middle([row(snr_db=None)], "snr_db") is None
+    assert [summary([row(queries=n) for n in asked], True, True)["queries_mean"] for asked in ((3, 0), (0, 0))] == [1.5, None], "null where none was asked"
     nothing = summary([row(before="no", target="go")], targeted=True, attacked_adaptively=True)
     assert nothing["targeted_success"] is nothing["targeted_success_low"] is None
 
@@ -108,7 +109,7 @@ def test_csv_is_exact(cell):
 def test_markdown_and_latex_escape(cell):
     rows = cell(1, clips=3, model="a|b<i>_&%")
     lines = table(rows, targeted=True)
-    result = {"goal": "targeted", "finished": True, "cells": lines, "flags": [], "classes": classes(rows)}
+    result = {"goal": "targeted", "finished": True, "cells": lines, "flags": [], "classes": classes(rows), "corruptions": [], "corruption_reference": None}
     text = as_markdown(result)
     assert "a\\|b&lt;i>_&%" in text and "robust % (targeted run)" in text and "No sanity flag" in text
     assert r"a|b<i>\_\&\%" in as_latex(lines, True) and latex("–\\") == r"--\textbackslash{}"

@@ -139,9 +139,9 @@ def test_rows_and_tables(row):
     lines = table(rows, targeted=False)
     assert len(lines) == len(by_cell(rows)) == 3, "the worst of two attacks has them too"
     assert all(line["pesq_median"] == 3 and line["stoi_median"] is None for line in lines)
-    assert as_csv(lines).splitlines()[0].endswith("passes_mean,goal,pesq_median,stoi_median") and as_csv(lines).splitlines()[1].endswith(",untargeted,3.0,")
-    assert heads(False, lines)[-2:] == ["PESQ", "STOI"] and cells_of_line(lines[0])[-2:] == ["3.00", "–"] and heads(False)[-1] == "passes"
-    text = as_markdown({"goal": "untargeted", "finished": True, "rows": 6, "cells": lines, "flags": [], "classes": [], "quality_gaps": gaps(rows)})
+    assert as_csv(lines).splitlines()[0].endswith("passes_mean,goal,queries_mean,pesq_median,stoi_median") and as_csv(lines).splitlines()[1].endswith(",untargeted,1.0,3.0,")
+    assert heads(False, lines)[-2:] == ["PESQ", "STOI"] and cells_of_line(lines[0])[-2:] == ["3.00", "–"] and heads(False)[-1] == "queries"
+    text = as_markdown({"goal": "untargeted", "finished": True, "rows": 6, "cells": lines, "flags": [], "classes": [], "quality_gaps": gaps(rows), "corruptions": [], "corruption_reference": None})
     assert "- stoi: fewer than 30 sounding frames: 6 of 6 rows" in text
 
 
