@@ -10,6 +10,7 @@ from ..errors import ConfigError, InputError, shown
 from ..locks import locked
 from .settings import EvaluationConfig
 
+EARLIER = {EvaluationConfig: {"quality": []}}  # saved configs name every key: one without these is older than they are, and its rows have no such columns
 CONFIG, ENVIRONMENT, ROWS, TIMING, PROBES, FAILED = "config.toml", "environment.json", "rows.jsonl", "timing.jsonl", "probes.json", "failed.jsonl"
 
 
@@ -46,9 +47,11 @@ def check(out: Path, config: EvaluationConfig, environment: dict[str, Any]) -> N
         if any(not path.name.startswith(ASIDE) for path in out.iterdir()):
             raise InputError(f"--out '{shown(out)}': expected a new folder or a run to go on with, got foreign files")
         return
-    key = differing(read_config(out, type(config)).identity(), config.identity())
+    held = read_config(out, type(config))
+    key = differing(held.identity(), config.identity())
     if key:
-        raise InputError(f"--out '{shown(out)}': holds a run with another config ('{key}' differs); name another folder")
+        way = "go on with --set quality=[], or " if key == "quality" and not held.quality else ""  # so it is with runs of versions without the key
+        raise InputError(f"--out '{shown(out)}': holds a run with another config ('{key}' differs); {way}name another folder")
     if (out / ENVIRONMENT).exists():
         before = read_json(out / ENVIRONMENT)
         for part, words in (("clips", "other clips"), ("models", "other weights of its models")):
@@ -66,7 +69,7 @@ def read_config(run: Path, kind: type = EvaluationConfig) -> Any:
     if not (run / CONFIG).is_file():
         raise InputError(f"'{shown(run)}': expected the folder of a run (with {CONFIG} and {ROWS}), it holds none")
     try:
-        return configs.load(kind, run / CONFIG)
+        return configs.from_dict(kind, EARLIER.get(kind, {}) | configs.read(run / CONFIG), str(run / CONFIG))
     except ConfigError as problem:
         command = "evaluate" if kind is EvaluationConfig else "certify"
         raise InputError(f"'{shown(run)}': holds no run of `speechadv {command}`: {problem}") from None

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from speechadv.errors import ConfigError
+from speechadv.errors import ConfigError, InputError
 from speechadv.evaluation import quality
 from speechadv.evaluation import rows as row_files
 from speechadv.evaluation.aggregate import by_cell, table
+from speechadv.evaluation.folder import ROWS
 from speechadv.evaluation.quality import DEFAULT, GAPS, MEASURES, check, gaps, in_words, measure
+from speechadv.evaluation.run import evaluate
 from speechadv.report.tables import as_csv, as_markdown, cells_of_line, heads
 
 RATE = 16000
@@ -146,9 +148,6 @@ def test_rows_and_tables(row):
 
 
 def test_a_run_has_the_measures_of_its_config(settings, tmp_path, no_page, files):
-    from speechadv.evaluation.folder import ROWS
-    from speechadv.evaluation.run import evaluate
-
     few = {"clips": 3, "attacks": ["noise"], "defenses": ["none"]}
     result = evaluate(settings(quality=["estoi", "pesq", "stoi"], **few), tmp_path / "all")
     rows, _ = row_files.read(tmp_path / "all" / ROWS)
@@ -161,6 +160,15 @@ def test_a_run_has_the_measures_of_its_config(settings, tmp_path, no_page, files
     evaluate(settings(**few), tmp_path / "default")
     kept, _ = row_files.read(tmp_path / "default" / ROWS)
     assert quality.columns_of(kept[0]) == DEFAULT
-    row_files.rewrite(tmp_path / "default" / ROWS, [{key: one[key] for key in row_files.ROW_KEYS} for one in kept])  # as version 0.1.0 left it
-    evaluate(settings(**few), tmp_path / "default")
-    assert row_files.read(tmp_path / "default" / ROWS)[0] == kept
+
+
+def test_a_run_from_before_the_measures_keeps_its_rows(settings, tmp_path, no_page, files):
+    run, few = tmp_path / "old", {"clips": 3, "attacks": ["noise"], "defenses": ["none"]}
+    evaluate(settings(quality=[], **few), run)
+    (run / "config.toml").write_text((run / "config.toml").read_text().replace("quality = []\n", ""))  # as version 0.1.0 left it
+    before = files(run)
+    with pytest.raises(InputError, match=r"\('quality' differs\); go on with --set quality=\[\], or name another folder$"):
+        evaluate(settings(**few), run)
+    assert files(run) == before
+    evaluate(settings(quality=[], **few), run, notice=pytest.fail)
+    assert files(run)[ROWS] == before[ROWS] and "segmental_snr_db_median" not in (run / "table.csv").read_text()
