@@ -18,6 +18,7 @@ class Comparison:
         work: how many of the unit's things one call of ours does; `their_work` the same of theirs, where it differs.
         notes: sentences that belong to the figures, such as how many clips fell.
         after: gives further notes once all rounds are done.
+        warm: one call of each before the rounds; long work does without.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Comparison:
     their_work: float | None = None
     notes: list[str] = field(default_factory=list)
     after: Callable[[], list[str]] = list
+    warm: bool = True
 
     @property
     def is_rate(self) -> bool:
@@ -54,7 +56,7 @@ def measure(comparison: Comparison, rounds: int, warm: bool = True) -> dict:
     The ratio of a round is what theirs took for a piece of work over what ours took: the larger the better. Without a peer it is the aim over ours.
     """
     c = comparison
-    if warm:
+    if warm and c.warm:
         c.ours()
         if c.theirs:
             c.theirs()

@@ -12,7 +12,6 @@ models = ["resnet", "resnet-at"]
 attacks = [{name = "pgd", steps = 40}]
 goal = "untargeted"
 budgets = ["linf:0.0005", "linf:0.001", "linf:0.002"]
-seeds = [0, 1]
 audio = "failures"
 """
 
@@ -26,4 +25,4 @@ def processes(quick: bool) -> Comparison:
             subprocess.run([sys.executable, "-m", "speechadv", "evaluate", str(config), "--out", f"{folder}/run", "--workers", str(workers), "--threads", "1",
                             "--quiet"], check=True, stdout=subprocess.DEVNULL)
 
-    return Comparison("processes", lambda: run(2), lambda: run(1), "s", "one process, one thread as well", 1.8, notes=["bundled clips, start included"])
+    return Comparison("processes", lambda: run(2), lambda: run(1), "s", "one process, one thread as well", 1.8, notes=["bundled clips, start included"], warm=False)

@@ -26,4 +26,4 @@ def speechadv_demo(quick: bool) -> Comparison:
         with tempfile.TemporaryDirectory() as folder:
             _run("-m", "speechadv", "demo", "--out", f"{folder}/demo", "--quiet")
 
-    return Comparison("speechadv demo", (lambda: _run("-m", "speechadv", "demo", "--help")) if quick else demo, None, "s", "the aim", 20)
+    return Comparison("speechadv demo", (lambda: _run("-m", "speechadv", "demo", "--help")) if quick else demo, None, "s", "the aim", 20, warm=False)

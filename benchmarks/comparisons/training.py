@@ -19,7 +19,7 @@ def adversarial_epoch(quick: bool) -> Comparison:
     from speechadv.budgets import parse_budget
     from speechadv.goals import Misclassify
 
-    count = 16 if quick else 1024
+    count = 16 if quick else 512
     clips, classes, source = waveforms(count + count // 4)
     learned, held = slice(0, count), slice(count, None)
     network = speechadv.load_model("resnet")
@@ -38,7 +38,7 @@ def adversarial_epoch(quick: bool) -> Comparison:
                 f"ours {robust(trainer.model):.1%}, textbook {robust(textbook.model):.1%}"]
 
     return Comparison("adversarial_epoch", lambda: trainer.one_epoch(next(epochs)), textbook.epoch, "s", "the textbook loop on the same network", 1.5,
-                      after=verdicts)
+                      after=verdicts, warm=False)
 
 
 def _trainer(network, clips, classes):
