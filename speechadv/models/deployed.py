@@ -34,13 +34,15 @@ class Shaped(nn.Module):
 class Rebuilding(nn.Module):
     """The float network alone, front end included: an ordinary module that can be trained and exported.
 
+    `identity`: of file and card that it comes from, in hexadecimal.
+
     Shapes: waveforms (batch, time) -> logits (batch, classes).
     """
 
-    def __init__(self, front_end: nn.Module, network: nn.Module, labels: Sequence[str], sample_rate: int):
+    def __init__(self, front_end: nn.Module, network: nn.Module, labels: Sequence[str], sample_rate: int, identity: str = ""):
         super().__init__()
         self.front_end, self.network = front_end, network
-        self.labels, self.sample_rate = tuple(labels), sample_rate
+        self.labels, self.sample_rate, self.identity = tuple(labels), sample_rate, identity
 
     def forward(self, waveforms: Tensor) -> Tensor:
         return self.network(self.front_end(waveforms)).reshape(waveforms.shape[0], -1)
@@ -98,7 +100,8 @@ class Deployed(nn.Module):
         for node in network.nodes:
             if node.saturation:
                 node.operator, node.attributes = "identity", {}
-        return Rebuilding(copy.deepcopy(self.front_end), network, self.labels, self.sample_rate).requires_grad_(True)
+        known_as = bytes(self.identity.tolist()).hex()
+        return Rebuilding(copy.deepcopy(self.front_end), network, self.labels, self.sample_rate, known_as).requires_grad_(True)
 
 
 def deployed(runtime_kind: type[Runtime], content: bytes, graph: Graph, card: FileCard, named: str) -> Deployed:

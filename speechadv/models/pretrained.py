@@ -2,7 +2,8 @@
 
 A card says what the weights are: `name, weights, sha256, parameters, task, labels, sample_rate, data, recipe, seed, command, results,
 architecture, configuration`. Here `architecture` and `configuration` (a registered network and its constructor keywords) rebuild the network, and
-`sha256` is checked each time. Neither file can run code.
+`sha256` is checked each time. Neither file can run code: where `architecture` is a word of `--model` that names code (`package.module:factory`),
+the network is made only when it is trusted.
 """
 import hashlib
 import json
@@ -42,8 +43,12 @@ def weights_path(name: str) -> Path:
     return WEIGHTS / f"{name}.safetensors"
 
 
-def load_checkpoint(path: str | Path) -> nn.Module:
+def load_checkpoint(path: str | Path, trust: bool = False) -> nn.Module:
     """A network from a `.safetensors` file and the card beside it.
+
+    Args:
+        path: of the weights.
+        trust: make a network whose card names code.
 
     Returns:
         The network in evaluation mode, with `.labels` and `.sample_rate`.
@@ -51,6 +56,7 @@ def load_checkpoint(path: str | Path) -> nn.Module:
     Raises:
         DataError: a file is missing or damaged, the SHA-256 is not the card's, or the weights do not fit the architecture.
         ConfigError: the card names an unknown architecture or constructor keyword.
+        InputError: the card names code that is not trusted, or a file that is missing.
     """
     path, card = Path(path), read_card(path)
     content = _content(path)
@@ -61,7 +67,7 @@ def load_checkpoint(path: str | Path) -> nn.Module:
         weights = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError) as problem:
         raise DataError(f"'{shown(path)}': expected a safetensors file: {shown(problem)}") from None
-    model = build(card, card_path(path))
+    model = build(card, card_path(path), trust)
     try:
         model.load_state_dict(weights)
     except RuntimeError as problem:
@@ -69,8 +75,12 @@ def load_checkpoint(path: str | Path) -> nn.Module:
     return model.eval()
 
 
-def build(card: dict[str, Any], where: Path) -> nn.Module:
-    """The untrained network that a card describes. Raises ConfigError or DataError."""
+def build(card: dict[str, Any], where: Path, trust: bool = False) -> nn.Module:
+    """The network that a card describes, without its weights. Raises ConfigError, DataError or InputError."""
+    if ":" in card["architecture"]:
+        from .further import rebuilt  # it knows all words, those of this module among them
+
+        return rebuilt(card["architecture"], card["configuration"], trust, f"model card '{shown(where)}'")
     keywords = {"sample_rate": card["sample_rate"], **card["configuration"]}
     try:
         with torch.random.fork_rng(devices=[]):  # fresh weights are drawn and thrown away: not from the caller's random numbers
@@ -138,7 +148,7 @@ def save_model(model: nn.Module, card: dict[str, Any], folder: str | Path) -> Pa
     card = {**card, "weights": path.name, "sha256": hashlib.sha256(content).hexdigest(), "parameters": count_parameters(model),
             "labels": list(model.labels), "sample_rate": model.sample_rate}
     check_card(card, f"model card '{shown(card.get('name'))}'")
-    expected = {name: tensor.shape for name, tensor in build(card, card_path(path)).state_dict().items()}
+    expected = {name: tensor.shape for name, tensor in build(card, card_path(path), trust=True).state_dict().items()}
     if expected != {name: tensor.shape for name, tensor in weights.items()}:
         raise DataError(f"model card '{shown(card['name'])}': 'architecture' and 'configuration' do not rebuild the model")
     text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

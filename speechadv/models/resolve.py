@@ -40,7 +40,7 @@ def resolve_model(word: str, labels: Sequence[str] | str | None = None, sample_r
             TorchScript (.pt) or `torch.export` (.pt2) file; or `KIND:REST` with one of the kinds in SCHEMES.
         labels: words of the outputs in order, a sequence or separated by commas; for foreign models that have no `.labels`, or others.
         sample_rate: Hz; for foreign models that have no `.sample_rate`, or another one.
-        trust: load a TorchScript or `torch.export` file: it is a program, and may do what any program may.
+        trust: load a TorchScript or `torch.export` file, or weights whose card names a factory: each is a program, and may do what any program may.
         device: where to put the model.
 
     Returns:
@@ -61,7 +61,7 @@ def resolve_model(word: str, labels: Sequence[str] | str | None = None, sample_r
         module, function = SCHEMES[kind]
         model = getattr(importlib.import_module(module, __package__), function)(request)
     elif Path(word).suffix == ".safetensors":
-        model = own(load_checkpoint(word), request)
+        model = own(load_checkpoint(word, trust), request)
     elif FACTORY.fullmatch(word):
         model = from_factory(request)
     elif Path(word).suffix or os.sep in word or os.path.exists(word):

@@ -3,6 +3,7 @@ import contextlib
 import hashlib
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -17,6 +18,7 @@ from ..data.loading import cache_folder
 from ..data.samples import bundled_folder
 from ..errors import ConfigError, DataError, InputError, shown
 from ..locks import locked
+from ..models.further import identity, is_word, trainable
 from ..models.layers import count_parameters
 from ..models.pretrained import save_model
 from ..models.resolve import resolve_model
@@ -47,6 +49,7 @@ def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: st
     check_folder(out, config)
     task = named_task(config.task)
     model = new_model(config, task.labels).to(device)
+    task = replace(task, labels=tuple(model.labels))
     material = gather(config, task, model.sample_rate)
     train_set, validation = material.train, material.validation
     views = Views(train_set.clips, material.noises, train_set.silence, config.augmentation, config.seed, model.sample_rate)
@@ -97,20 +100,37 @@ def claimed(out: Path, config: TrainingConfig) -> Iterator[None]:
 
 
 def new_model(config: TrainingConfig, labels) -> nn.Module:
-    """The network with fresh weights, drawn from the seed without touching the global state, or those that `start_from` names."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(config.seed, "weights"))
-        try:
-            model = create("model", config.model, labels, **config.model_options)
-        except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, ArithmeticError) as problem:  # whatever torch makes of values that fit no layer
-            raise ConfigError(f"model_options: no {config.model} can be made of them: {shown(problem)}") from None
+    """The network: one of the registry with fresh weights, or someone's with its own; or either with the weights that `start_from` names."""
+    model = further(config, labels) if is_word(config.model) else fresh(config, labels)
     if config.start_from:
         source = resolve_model(config.start_from)
         try:
             model.load_state_dict(source.state_dict())
         except RuntimeError:
-            raise ConfigError(f"start_from: '{shown(config.start_from)}' has other layers than {config.model} with model_options") from None
+            raise ConfigError(f"start_from: '{shown(config.start_from)}' has other layers than {shown(config.model)} with model_options") from None
     return model
+
+
+def further(config: TrainingConfig, labels) -> nn.Module:
+    """Someone's network, to be trained further; its labels are the task's, in its own order. Raises ConfigError or InputError."""
+    if config.model_options:
+        raise ConfigError(f"model_options: '{shown(config.model)}' is ready made and takes none")
+    model = trainable(config.model)
+    if set(model.labels) != set(labels):
+        odd = sorted(set(model.labels) ^ set(labels))[0]
+        raise ConfigError(f"task: expected the words of '{shown(config.model)}', but '{shown(odd)}' is in only one of the two; name the words: task = [...]")
+    return model
+
+
+def fresh(config: TrainingConfig, labels) -> nn.Module:
+    """A registered network with weights drawn from the seed, without touching the global state."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(config.seed, "weights"))
+        try:
+            return create("model", config.model, labels, **config.model_options)
+        except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, ArithmeticError) as problem:
+            # whatever torch makes of values that fit no layer
+            raise ConfigError(f"model_options: no {config.model} can be made of them: {shown(problem)}") from None
 
 
 def new_teachers(config: TrainingConfig, labels, sample_rate: int, device: str) -> Teachers | None:
@@ -162,8 +182,8 @@ def card(config: TrainingConfig, model: nn.Module, trainer: Trainer, command: st
     if trainer.validator.part:
         results |= {"attacked_clips": len(trainer.validator.part.clips), "budget": config.adversary.budget,
                     "attack": "worst of PGD-20 with cross-entropy and with margin loss"}
-    content = {"name": config.name, "architecture": config.model, "configuration": config.model_options, "parameters": count_parameters(model),
-               "task": config.task, "labels": list(model.labels), "sample_rate": model.sample_rate,
+    content = {"name": config.name, "architecture": config.model, "configuration": config.model_options or identity(model),
+               "parameters": count_parameters(model), "task": config.task, "labels": list(model.labels), "sample_rate": model.sample_rate,
                "data": ", ".join(map(str, [*data_roots(config.data), *config.train_only])), "recipe": configs.as_dict(config), "seed": config.seed,
                "command": command, "results": {"validation": results}}
     return without_folders(content, [str(path) for path in (*data_roots(config.data), *config.train_only, trainer.folder.absolute())])

@@ -78,7 +78,7 @@ class TrainingConfig:
 
     name: str
     task: str | list[str] = "v2-12"
-    model: str = "resnet"
+    model: str = "resnet"  # of the registry, with fresh weights; or someone's, as --model names it: tflite:FILE, onnx:FILE, package.module:factory
     model_options: dict[str, Any] = field(default_factory=dict)
     start_from: str = ""  # word of --model whose weights the run starts from
     data: list[str] = field(default_factory=list)  # default: SPEECHADV_DATA; "bundled" for the clips in the package
