@@ -7,22 +7,30 @@ from pathlib import Path
 
 import click
 
+from speechadv.cli.common import checked_device
+from speechadv.errors import SpeechAdvError
+
+from . import timing
 from .comparisons import WHERE
-from .timing import measure
 
 
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice(sorted(WHERE)), help="This comparison; may be given several times.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--quick", is_flag=True, help="Tiny inputs and one round, to see that everything runs; the figures mean nothing.")
+@click.option("--device", default="cpu", show_default=True, help="Where networks run: cpu, cuda or cuda:N. The figures are absolute times there, too.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True)
-def main(only, rounds, quick, out):
+def main(only, rounds, quick, device, out):
     """Measure ours beside theirs, in turn, in this process.
 
     What is measured replaces its line in OUT/benchmarks.json; the other lines stay.
 
     Example: python -m benchmarks --only mp3 --only front_end
     """
+    try:
+        timing.use(checked_device(device))
+    except SpeechAdvError as problem:
+        raise click.UsageError(str(problem)) from None
     rows = []
     for name in only or WHERE:
         click.echo(f"{name} …", err=True)
@@ -32,7 +40,7 @@ def main(only, rounds, quick, out):
         except (ImportError, click.ClickException) as problem:
             click.echo(f"{name}: left out: {problem} (peers: pip install -e '.[bench]', torchattacks with --no-deps)", err=True)
             continue
-        rows.append(measure(comparison, 1 if quick else rounds, warm=not quick))
+        rows.append(timing.measure(comparison, 1 if quick else rounds, warm=not quick))
         click.echo(line(rows[-1]))
     keep(rows, out)
 
@@ -62,8 +70,7 @@ def machine() -> dict:
             peers[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             peers[name] = None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return hardware(device) | {"threads": torch.get_num_threads(), "load": os.getloadavg()[0], "packages": versions() | peers}
+    return hardware(timing.device()) | {"threads": torch.get_num_threads(), "load": os.getloadavg()[0], "packages": versions() | peers}
 
 
 def line(row: dict) -> str:

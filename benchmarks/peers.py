@@ -7,6 +7,8 @@ from typing import Callable
 import torch
 from torch import Tensor, nn
 
+from .timing import device
+
 
 class FromUnit(nn.Module):
     """The network behind inputs in [0, 1]."""
@@ -41,7 +43,7 @@ def foolbox_pgd(network: nn.Module, eps: float, step: float, steps: int) -> Peer
     """foolbox.attacks.LinfPGD."""
     import foolbox
 
-    wrapped = foolbox.PyTorchModel(FromUnit(network).eval().requires_grad_(False), bounds=(0, 1), device="cpu")
+    wrapped = foolbox.PyTorchModel(FromUnit(network).eval().requires_grad_(False), bounds=(0, 1), device=device())
     attack = foolbox.attacks.LinfPGD(abs_stepsize=step / 2, steps=steps, random_start=True)
 
     def run(waveforms: Tensor, targets: Tensor) -> Tensor:
@@ -58,11 +60,11 @@ def art_pgd(network: nn.Module, eps: float, step: float, steps: int) -> Peer:
 
     def run(waveforms: Tensor, targets: Tensor) -> Tensor:
         classifier = PyTorchClassifier(FromUnit(network).eval().requires_grad_(False), nn.CrossEntropyLoss(), (waveforms.shape[1],), len(network.labels),
-                                       clip_values=(0.0, 1.0), device_type="cpu")
+                                       clip_values=(0.0, 1.0), device_type="cpu" if device() == "cpu" else "gpu")
         attack = ProjectedGradientDescentPyTorch(classifier, eps=eps / 2, eps_step=step / 2, max_iter=steps, targeted=True, num_random_init=1,
                                                  batch_size=len(waveforms), verbose=False)
-        wanted = nn.functional.one_hot(targets, len(network.labels)).float().numpy()
-        return 2 * torch.from_numpy(attack.generate(((waveforms + 1) / 2).numpy(), wanted)) - 1
+        wanted = nn.functional.one_hot(targets, len(network.labels)).float().cpu().numpy()
+        return 2 * torch.from_numpy(attack.generate(((waveforms + 1) / 2).cpu().numpy(), wanted)).to(waveforms) - 1
 
     return run
 

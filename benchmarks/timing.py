@@ -43,10 +43,28 @@ class Comparison:
         return 1 / each if self.is_rate else 1000 * each if self.unit.startswith("ms") else each
 
 
+_device = "cpu"
+
+
+def use(name: str) -> None:
+    """Choose the device of the comparisons that run a network."""
+    global _device
+    _device = name
+
+
+def device() -> str:
+    """The device that was chosen."""
+    return _device
+
+
 def seconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
+    """Wall time of one call, with everything that it began on a GPU."""
     started = time.perf_counter()
     work()
+    if _device != "cpu":
+        import torch
+
+        torch.cuda.synchronize(_device)
     return time.perf_counter() - started
 
 

@@ -3,7 +3,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from .. import peers
-from ..clips import waveforms
+from ..clips import network, waveforms
 from ..timing import Comparison, seconds
 
 EPS, STEPS = 0.002, 100
@@ -18,23 +18,23 @@ def time_to_success(quick: bool) -> Comparison:
     from speechadv.goals import Target
 
     count = 8 if quick else 256
-    network = speechadv.load_model("resnet")
+    model = network()
     clean, labels, source = waveforms(count + count // 8)
-    targets = (labels + 1 + torch.arange(len(labels)) % (len(network.labels) - 1)) % len(network.labels)
-    name, size, peer = _fastest(network, clean[: 4 if quick else 64], targets)
-    heard = _heard(network, peer(clean, targets))
+    targets = (labels + 1 + torch.arange(len(labels), device=labels.device) % (len(model.labels) - 1)) % len(model.labels)
+    name, size, peer = _fastest(model, clean[: 4 if quick else 64], targets)
+    heard = _heard(model, peer(clean, targets))
     fell = heard == targets
     clean, targets = clean[fell][:count], targets[fell][:count]
     attack = speechadv.create_attack("pgd", steps=STEPS, step_size=STEP / EPS)
     budget, rates = parse_budget(f"linf:{EPS}"), {}
 
     def ours():
-        parts = [attack(network, w, Target(t), budget, generators=torch.Generator().manual_seed(0))
+        parts = [attack(model, w, Target(t), budget, generators=torch.Generator().manual_seed(0))
                  for w, t in zip(clean.split(best_size), targets.split(best_size))]
         rates["ours"] = torch.cat([part.reached for part in parts]).float().mean().item()
 
     def theirs():
-        rates["theirs"] = (_heard(network, peer(clean, targets)) == targets).float().mean().item()
+        rates["theirs"] = (_heard(model, peer(clean, targets)) == targets).float().mean().item()
 
     best_size = len(clean)
     times = {}
@@ -47,29 +47,28 @@ def time_to_success(quick: bool) -> Comparison:
                       after=lambda: [f"reached on the 16-bit grid: ours {rates['ours']:.1%}, theirs {rates['theirs']:.1%}"])
 
 
-def _fastest(network, clean, targets):
+def _fastest(model, clean, targets):
     """(name, batch size, peer) of the fastest over a few steps, after a first call of each."""
     times = {}
     for name, make in peers.PGD.items():
         for size in SIZES if len(clean) >= min(SIZES) else (len(clean),):
-            peer = peers.in_batches(make(network, EPS, STEP, 5), size)
+            peer = peers.in_batches(make(model, EPS, STEP, 5), size)
             peer(clean[:2], targets[:2])
             times[name, size] = seconds(lambda: peer(clean, targets[: len(clean)]))
     name, size = min(times, key=times.get)
-    return name, size, peers.in_batches(peers.PGD[name](network, EPS, STEP, STEPS), size)
+    return name, size, peers.in_batches(peers.PGD[name](model, EPS, STEP, STEPS), size)
 
 
-def _heard(network, adversarial):
+def _heard(model, adversarial):
     """Labels of what a 16-bit file of it holds."""
     from speechadv.audio import to_grid
 
     with torch.no_grad():
-        return torch.cat([network(part).argmax(1) for part in to_grid(adversarial).split(64)])
+        return torch.cat([model(part).argmax(1) for part in to_grid(adversarial).split(64)])
 
 
 def step_overhead(quick: bool) -> Comparison:
     """The whole gradient loop with every clip active, against the same number of bare forward and backward passes of the same fast copy."""
-    import speechadv
     from speechadv.attacks.base import Problem
     from speechadv.attacks.gradient import Best, ascend
     from speechadv.attacks.steps import Plain
@@ -78,22 +77,22 @@ def step_overhead(quick: bool) -> Comparison:
     from speechadv.models.layers import folded
 
     steps, size = (2, 4) if quick else (20, 64)
-    network = folded(speechadv.load_model("resnet"))
+    model = folded(network())
     clean, labels, source = waveforms(size)
     bound, goal = parse_budget(f"linf:{EPS}").bind(clean), Misclassify(labels)
     generators = [torch.Generator().manual_seed(0)] * size
     start = bound.random_start(generators)
 
     def ours():
-        problem = Problem(network, clean, goal, bound, generators)
+        problem = Problem(model, clean, goal, bound, generators)
         ascend(problem, start, steps=steps, rule=Plain(0.05), loss="cross_entropy", full=True, best=Best(problem))
 
     def theirs():
         for _ in range(steps):
             heard = clean.clone().requires_grad_()
-            torch.autograd.grad(cross_entropy(network(heard), labels, reduction="sum"), heard)
+            torch.autograd.grad(cross_entropy(model(heard), labels, reduction="sum"), heard)
         with torch.no_grad():  # the look at the last iterate
-            network(clean)
+            model(clean)
 
     return Comparison("step_overhead", ours, theirs, "ms a step", "bare forward and backward passes of the same copy, as many", 1 / 1.05, work=steps,
                       notes=[f"{size} {source}, {steps} steps and the look at the last iterate"])

@@ -17,7 +17,7 @@ def mp3(quick: bool) -> Comparison:
     from speechadv.defenses.mp3 import MP3
 
     size = 8 if quick else 128
-    clips, _, source = waveforms(size)
+    clips, _, source = waveforms(size, "cpu")
     samples, defense, peer = to_pcm16(clips.numpy()), MP3(32), sndfile_alone(32)
     return Comparison("mp3", lambda: defense(clips), lambda: [peer(clip) for clip in samples], "clips a second", "soundfile on one thread", 5, work=size,
                       notes=[f"{size} {source}, 32 kbit/s; LAME at quality {defense.quality} on {defense.threads} threads"])
@@ -31,7 +31,7 @@ def mp3_ffmpeg(quick: bool) -> Comparison:
     if shutil.which("ffmpeg") is None:
         raise click.ClickException("mp3_ffmpeg: ffmpeg is not installed")
     size, few = (8, 1) if quick else (128, 8)
-    clips, _, source = waveforms(size)
+    clips, _, source = waveforms(size, "cpu")
     defense, pcm = MP3(32), to_pcm16(clips.numpy())
 
     def theirs():

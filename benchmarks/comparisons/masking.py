@@ -2,7 +2,7 @@
 import numpy as np
 import torch
 
-from ..clips import waveforms
+from ..clips import network, waveforms
 from ..timing import Comparison
 
 
@@ -15,7 +15,7 @@ def masking_threshold(quick: bool) -> Comparison:
     size, few = (4, 1) if quick else (64, 4)
     clips, _, source = waveforms(size)
     ours, theirs = MaskingModel(), PsychoacousticMasker()
-    loud = [clip for clip in clips.numpy().astype(np.float64) if np.abs(clip).max() > 0.01]
+    loud = [clip for clip in clips.cpu().numpy().astype(np.float64) if np.abs(clip).max() > 0.01]
 
     def one_by_one():
         for clip in loud[:few]:
@@ -27,7 +27,6 @@ def masking_threshold(quick: bool) -> Comparison:
 
 def masking_step(quick: bool) -> Comparison:
     """A step of PGD under the masking budget, against one under L-infinity: how much of the L-infinity step's speed is left."""
-    import speechadv
     from speechadv.attacks.base import Problem
     from speechadv.attacks.gradient import last_iterate
     from speechadv.attacks.steps import Plain
@@ -37,12 +36,12 @@ def masking_step(quick: bool) -> Comparison:
 
     size, steps = (4, 1) if quick else (32, 10)
     clean, labels, source = waveforms(size)
-    network, goal, generators = folded(speechadv.load_model("resnet")), Misclassify(labels), [torch.Generator().manual_seed(0)] * size
+    model, goal, generators = folded(network()), Misclassify(labels), [torch.Generator().manual_seed(0)] * size
 
     def search(budget):
         bound = parse_budget(budget).bind(clean)
         start = bound.random_start(generators)
-        return lambda: last_iterate(Problem(network, clean, goal, bound, generators), start, steps=steps, rule=Plain(0.1), loss="cross_entropy")
+        return lambda: last_iterate(Problem(model, clean, goal, bound, generators), start, steps=steps, rule=Plain(0.1), loss="cross_entropy")
 
     return Comparison("masking_step", search("masking"), search("linf:0.002"), "ms a step and clip", "the L-infinity step", 1 / 1.5, work=steps * size,
                       notes=[f"{size} {source}; the thresholds are computed before"])

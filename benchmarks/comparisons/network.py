@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from ..clips import waveforms
+from ..clips import network, waveforms
 from ..timing import Comparison, seconds
 
 
@@ -26,13 +26,12 @@ class AsWrittenFirst(nn.Module):
 
 def front_end(quick: bool) -> Comparison:
     """Forward pass and input gradient: the copy that attacks run on, against the network as one writes it first, in evaluation mode."""
-    import speechadv
     from speechadv.models.layers import folded
 
-    network = speechadv.load_model("resnet")
+    model = network()
     size = 4 if quick else 32
     clean, labels, source = waveforms(size)
-    fast, first = folded(network), AsWrittenFirst(network).eval()
+    fast, first = folded(model), AsWrittenFirst(model).to(clean.device).eval()
     with torch.no_grad():
         gap = (fast(clean) - first(clean)).abs().max().item()
 
@@ -52,21 +51,20 @@ def front_end(quick: bool) -> Comparison:
 
 def certification(quick: bool) -> Comparison:
     """Noisy forward passes of randomised smoothing, against the bare forward pass of the same copy at its best batch size."""
-    import speechadv
     from speechadv.evaluation.smoothing import Smoothed
     from speechadv.models.layers import folded
 
-    network, count = folded(speechadv.load_model("resnet")), 64 if quick else 2048
+    model, count = folded(network()), 64 if quick else 2048
     clips, _, _ = waveforms(256)
     with torch.no_grad():
-        sizes = {size: min(seconds(lambda: [network(part) for part in clips.split(size)]) for _ in range(1 if quick else 3)) for size in (16, 32, 64, 128, 256)}
+        sizes = {size: min(seconds(lambda: [model(part) for part in clips.split(size)]) for _ in range(1 if quick else 3)) for size in (16, 32, 64, 128, 256)}
     best = min(sizes, key=sizes.get)
-    smoothed = Smoothed(network, 0.0025, best)
+    smoothed = Smoothed(model, 0.0025, best)
 
     def bare():
         with torch.no_grad():
             for start in range(0, count, best):
-                network(clips[start % len(clips) :][:best])
+                model(clips[start % len(clips) :][:best])
 
     return Comparison("certification", lambda: smoothed.votes(clips[0], count, torch.Generator().manual_seed(0)), bare, "forward passes a second",
                       "bare forward passes of the same copy", 0.9, work=count, notes=[f"batches of {best}, the fastest of {', '.join(map(str, sizes))}; {count} draws"])

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from ..clips import waveforms
+from ..clips import network, waveforms
 from ..timing import Comparison
 
 EPS, STEPS, BATCH = 0.002, 7, 64
@@ -22,10 +22,10 @@ def adversarial_epoch(quick: bool) -> Comparison:
     count = 16 if quick else 512
     clips, classes, source = waveforms(count + count // 4)
     learned, held = slice(0, count), slice(count, None)
-    network = speechadv.load_model("resnet")
-    trainer = _trainer(copy.deepcopy(network), clips[learned], classes[learned])
+    model = network()
+    trainer = _trainer(copy.deepcopy(model), clips[learned], classes[learned])
     epochs = iter(range(10_000))
-    textbook = Textbook(copy.deepcopy(network), clips[learned], classes[learned])
+    textbook = Textbook(copy.deepcopy(model), clips[learned], classes[learned])
     attack = speechadv.create_attack("pgd", steps=20)
 
     def robust(model) -> float:
@@ -49,12 +49,12 @@ def _trainer(network, clips, classes):
 
     config = TrainingConfig("bench", epochs=20, batch_size=BATCH, learning_rate=1e-3, warmup_epochs=0.0, averaging=0.0, weight_decay=0.0,
                             adversary=Adversary(f"linf:{EPS}", steps=[[0, STEPS]]))
-    pcm = np.round(clips.numpy() * 32768).astype(np.int16)
+    pcm = np.round(clips.cpu().numpy() * 32768).astype(np.int16)
     plain = Augmentation(shift_ms=0.0, gain_db=[0.0, 0.0], noise_share=0.0)
     views = Views(pcm, [], np.zeros(len(pcm), bool), plain, 0)
     network.train()
-    return Trainer(config, network, views, lambda rows, view, heard: hard_targets(classes[torch.from_numpy(rows)], len(network.labels)),
-                   Examples(pcm, classes.numpy(), network.labels), None, Path(tempfile.gettempdir()), lambda batches, text: batches, lambda line: None)
+    return Trainer(config, network, views, lambda rows, view, heard: hard_targets(classes[torch.from_numpy(rows).to(classes.device)], len(network.labels)),
+                   Examples(pcm, classes.cpu().numpy(), network.labels), None, Path(tempfile.gettempdir()), lambda batches, text: batches, lambda line: None)
 
 
 class Textbook:
@@ -67,7 +67,7 @@ class Textbook:
 
     def attacked(self, clean, labels):
         self.model.eval()
-        delta = (2 * torch.rand(clean.shape, generator=self.generator) - 1) * EPS
+        delta = ((2 * torch.rand(clean.shape, generator=self.generator) - 1) * EPS).to(clean)
         for _ in range(STEPS):
             delta.requires_grad_()
             loss = cross_entropy(self.model(clean + delta), labels)
