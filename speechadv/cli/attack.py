@@ -226,6 +226,7 @@ def attacked(job: Job, clips: list[Clip], out: Path, voice: Voice) -> list[dict[
     about = environment(job.device, [job.seed]) | {"command": job.identity([clip.file for clip in clips])}
     out.mkdir(parents=True, exist_ok=True)
     with locked(out), voice.bar(len(clips), "attacking") as advance:
+        check_folder(out, about["command"])  # it may have been another command's in between
         write_json(out / ENVIRONMENT, about)
         save_learned(job, out)
         parts = Parts(BATCH).each(clips, lambda batch: attack_batch(job, batch, out, advance), voice.notice, f"attacking {job.word} behind {job.defense}")

@@ -33,28 +33,34 @@ def command(files: tuple[Path, ...], defense: str, out: Path, as_json: bool, qui
     check_folder(out, identity)
     for file in files:
         audio.read(file, SAMPLE_RATE, notice=voice.notice)
-    (out / CLEAN).mkdir(parents=True, exist_ok=True)
-    results = _defend_all(files, [out / f"{stem}.wav" for stem in unique_stems(files)], chain, voice)
-    _write_rows(out, results, identity)
+    results = _made(files, out, chain, identity, voice)
     for result in results:
         level = "unchanged" if result["snr_db"] is None else f"signal {result['snr_db']:.1f} dB over the change"
         voice.say(f"{shown(result['file'])} -> {shown(result['out'])}  {result['defense']}, {result['seconds']:.2f} s, {level}")
     voice.document(results)
 
 
-def _write_rows(out: Path, results: list[dict], identity: dict) -> None:
-    """What `speechadv report` reads: environment.json, and a line of defended.jsonl for each file."""
+def _made(files, out: Path, chain, identity: dict, voice: Voice) -> list[dict]:
+    """The folder, held for this process alone: environment.json first, by which the same command knows its own folder again, and defended.jsonl last."""
     import json
 
     from ..audio import write_bytes
     from ..evaluation.environment import environment
     from ..evaluation.folder import ENVIRONMENT, write_json
+    from ..locks import locked
     from ..report.saved import DEFENDED
 
-    rows = [{"file": result["file"], "defense": result["defense"], "clean_audio": f"{CLEAN}/{Path(result['out']).name}", "defended_audio": Path(result["out"]).name,
-             "seconds": result["seconds"], "snr_db": result["snr_db"]} for result in results]
-    write_json(out / ENVIRONMENT, environment("cpu", []) | {"command": identity})
-    write_bytes(out / DEFENDED, "".join(json.dumps(row) + "\n" for row in rows).encode("ascii"))
+    about = environment("cpu", []) | {"command": identity}
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        check_folder(out, identity)  # it may have been another command's in between
+        write_json(out / ENVIRONMENT, about)
+        (out / CLEAN).mkdir(exist_ok=True)
+        results = _defend_all(files, [out / f"{stem}.wav" for stem in unique_stems(files)], chain, voice)
+        rows = [{"file": result["file"], "defense": result["defense"], "clean_audio": f"{CLEAN}/{Path(result['out']).name}", "defended_audio": Path(result["out"]).name,
+                 "seconds": result["seconds"], "snr_db": result["snr_db"]} for result in results]
+        write_bytes(out / DEFENDED, "".join(json.dumps(row) + "\n" for row in rows).encode("ascii"))
+    return results
 
 
 def _defend_all(files, targets, chain, voice: Voice) -> list[dict]:

@@ -1,7 +1,6 @@
 """A run of certificates: one line a clip in certificates.jsonl, going on where it stopped, and certified accuracy over the radius from these lines."""
 import csv
 import io
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
@@ -19,6 +18,7 @@ from .certificates import KEYS, Line, certified_curve, encode, read, summary
 from .clips import load_clips
 from .environment import environment
 from .folder import claimed, write_json
+from .rows import append_lines
 from .run import Bar, no_bar
 from .smoothing import BLOCK, Smoothed, ceiling, snr_of_radius
 from .sounds import waveforms
@@ -92,7 +92,8 @@ def certify(config: CertificationConfig, out: str | Path, *, batch_size: int = 6
         with bar(len(clips), f"certifying ({draws:,} draws a clip)") as advance:
             advance(len(have & set(clips.names)))
             for row in (row for row, name in enumerate(clips.names) if name not in have):
-                _append(path, _one(config, smoothed, waveforms(clips.pcm[row : row + 1])[0].to(device), clips.names[row], clips.labels[row]))
+                line = _one(config, smoothed, waveforms(clips.pcm[row : row + 1])[0].to(device), clips.names[row], clips.labels[row])
+                append_lines(path, encode(line))
                 advance(1)
         return summarise(out, clips.names)
 
@@ -134,10 +135,3 @@ def _mended(path: Path, notice: Callable[[str], None]) -> list[Line]:
         notice("broken certificates are made again")
         audio.write_bytes(path, whole)
     return lines
-
-
-def _append(path: Path, line: Line) -> None:
-    with open(path, "ab") as file:
-        file.write(encode(line).encode("ascii"))
-        file.flush()
-        os.fsync(file.fileno())

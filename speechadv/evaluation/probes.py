@@ -1,5 +1,6 @@
 """Questions to the models that rows cannot answer, asked on a few clips at the end of a run and kept in probes.json."""
-from typing import Any, Callable, ContextManager, Sequence
+import contextlib
+from typing import Any, Callable, ContextManager, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -33,13 +34,24 @@ def probe_all(worker: Worker, grid: Sequence[Cell], clips: ClipSet, bar: Callabl
     rows = list(range(0, len(clips), max(1, len(clips) // CLIPS)))[:CLIPS]
     heard, words = waveforms(clips.pcm[rows]), [clips.labels[row] for row in rows]
     names, entries = [clips.names[row] for row in rows], []
-    with bar(len(pairs), "checking") as advance:
+    with bar(len(pairs), "checking") as advance, one_thread():
         for model, defense in pairs:
             defended = worker.defended(model, defense)
             labels = torch.tensor([list(defended.labels).index(word) for word in words], device=worker.device)
             entries.append({"model": model, "defense": defense, "clips": len(rows), **probe(defended, heard.to(worker.device), Misclassify(labels), names)})
             advance(1)
     return entries
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums are added in one order, whatever the number of threads of the run: what they come to is written with all digits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def probe(defended: Defended, heard: Tensor, goal: Goal, names: Sequence[str]) -> dict[str, Any]:

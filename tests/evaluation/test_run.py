@@ -121,8 +121,11 @@ def test_a_process_that_dies_is_replaced(monkeypatch, tmp_path):
     from speechadv.evaluation import engine
     from speechadv.evaluation.work import Worker
 
-    def dying(waiting, worker, workers, threads):
-        yield next((number, f"done {item}") for number, item in waiting.items())
+    def dying(left, running, worker, workers, threads):
+        running |= {number: item for number, item in zip("xy", left)}
+        if not running:
+            return
+        yield f"done {running.pop('x')}"
         raise BrokenProcessPool
 
     monkeypatch.setattr(engine, "_one_pool", dying)
@@ -349,5 +352,4 @@ def test_report_of_what_is_no_run(run, tmp_path):
 def test_other_threads_give_the_same_rows(finished, settings, tmp_path, files, no_page):
     for threads in (1, 2):
         evaluate(settings(), tmp_path / str(threads), threads=threads)
-        mine, theirs = files(tmp_path / str(threads)), files(finished)
-        assert {name for name in mine if mine[name] != theirs[name]} <= {"probes.json"}  # sums of logits, which no verdict depends on
+        assert files(tmp_path / str(threads)) == files(finished)

@@ -1,10 +1,12 @@
-"""python -m tests.faults --moments 100: kill -9 at random moments in five commands; a table in results/faults.md and a line a kill in faults.csv."""
+"""python -m tests.faults --moments 100: kill -9 at random moments in seven commands; a table in results/faults.md and a line a kill in faults.csv."""
 import csv
 import dataclasses
+import multiprocessing
 import os
 import tempfile
-import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a fork keeps no threads
@@ -15,44 +17,54 @@ import torch
 from tests.conftest import small_data, tiny_model
 
 from .cases import cases, report
-from .harness import Harness, Moment
+from .harness import Harness, Moment, warmed
+
+ORDER = ("evaluate", "train", "attack", "download", "report", "defend", "certify")
+WARM = ("evaluate", "train", "attack")
+
+
+_harnesses: dict[str, Harness] = {}  # by case; processes that do the killing are forks and find them here
 
 
 @click.command()
 @click.option("--moments", default=100, show_default=True, help="Kills in each command.")
-@click.option("--command", "chosen", multiple=True, help="Only these: evaluate, train, attack, download, report.")
+@click.option("--command", "chosen", multiple=True, help=f"Only these: {', '.join(ORDER)}.")
 @click.option("--seed", default=0, show_default=True)
+@click.option("--jobs", default=1, show_default=True, help="Commands that are tried side by side; the moments are the same.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for faults.csv and faults.md; none are written without it.")
-def main(moments: int, chosen: tuple[str, ...], seed: int, out: Path | None) -> None:
+def main(moments: int, chosen: tuple[str, ...], seed: int, jobs: int, out: Path | None) -> None:
     """Kill -9 at random moments. Exit status 1 where a restart did not end as an undisturbed run."""
     torch.set_num_threads(1)
-    torch.ones(2, requires_grad=True).sum().backward()
     rows, lines = [], []
-    with tempfile.TemporaryDirectory() as scratch:
-        for harness in harnesses(Path(scratch), seed):
-            if chosen and harness.case.name not in chosen:
-                continue
-            started = time.monotonic()
-            found = list(harness.moments(moments))
-            rows += found
-            lines.append(line(harness, found))
-            click.echo(f"{lines[-1]}  ({time.monotonic() - started:.0f} s)")
-            for problem in Counter(problem for moment in found for problem in moment.problems).items():
-                click.echo(f"  {problem[1]} times: {problem[0]}")
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as scratch:
+        prepare(Path(scratch), seed)
+        names = [name for name in ORDER if not chosen or name in chosen]
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork")) as pool:
+            for name, found in zip(names, pool.map(moments_of, names, repeat(moments))):
+                rows += found
+                lines.append(line(_harnesses[name], found))
+                click.echo(lines[-1])
+                for problem, times in Counter(problem for moment in found for problem in moment.problems).items():
+                    click.echo(f"  {times} times: {problem}")
     if out:
         write(out, rows, lines, moments, seed)
     raise SystemExit(any(moment.problems for moment in rows))
 
 
-def harnesses(scratch: Path, seed: int):
-    """One a command; each makes its undisturbed run when it is asked for."""
+def moments_of(name: str, count: int) -> list[Moment]:
+    """The kills of one case."""
+    return list(_harnesses[name].moments(count))
+
+
+def prepare(scratch: Path, seed: int) -> None:
+    """The cases with their undisturbed runs; what can be loaded and drawn beforehand is, by a run in this process."""
     data = scratch / "data"
     data.mkdir()
-    all_cases = cases(tiny_model(scratch / "weights"), small_data(data), scratch / "needed")
-    evaluation = Harness(all_cases.pop("evaluate"), scratch / "tries", seed)
-    yield evaluation
-    yield from (Harness(case, scratch / "tries", seed) for case in all_cases.values())
-    yield Harness(report(evaluation), scratch / "tries", seed)
+    found = cases(tiny_model(scratch / "weights"), small_data(data), scratch / "needed")
+    for name in WARM:
+        warmed(found[name], scratch / "warm" / name)
+    _harnesses.update((name, Harness(case, scratch / "tries", seed)) for name, case in found.items())
+    _harnesses["report"] = Harness(report(_harnesses["evaluate"]), scratch / "tries", seed)
 
 
 def line(harness: Harness, found: list[Moment]) -> str:
@@ -80,7 +92,8 @@ def write(out: Path, rows: list[Moment], lines: list[str], moments: int, seed: i
 Each command is begun, killed with signal 9 at a random moment, and begun again. "At a time": uniform over the seconds of the undisturbed run; the others
 strike right before a random one of its file operations (a file opened for writing, renamed, made or removed). Right after a kill every file that stands under
 its own name must be whole: the bytes of the undisturbed run. In the end rows, tables, sound, page, weights and card must be the same bytes
-(all files but `timing.jsonl` and `environment.json`). `faults.csv` has a line for each kill.
+(all files but `timing.jsonl` and `environment.json`). `evaluate` is tried without drawing its page, which is what `report` makes. `faults.csv` has a line for each
+kill.
 
 """ + "\n".join(table) + "\n", encoding="utf-8")
 

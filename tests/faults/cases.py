@@ -2,6 +2,7 @@
 import hashlib
 import http.server
 import io
+import os
 import shutil
 import tarfile
 import threading
@@ -12,13 +13,15 @@ import numpy as np
 import soundfile
 import tomli_w
 
+from speechadv.audio import write_bytes
+
 from .harness import Case, Harness
 
 CHUNK, PAUSE = 16384, 0.01  # bytes and seconds: a line of 1.6 MB a second
 
 
 def cases(weights: Path, data: Path, folder: Path) -> dict[str, Case]:
-    """The cases by name.
+    """The cases by name; `report` is made of the finished `evaluate`.
 
     Args:
         weights: of a small network.
@@ -28,27 +31,42 @@ def cases(weights: Path, data: Path, folder: Path) -> dict[str, Case]:
     folder.mkdir(parents=True, exist_ok=True)
     task = ["yes", "no", "stop", "go", "_silence_"]
     grid = {"task": task, "models": [str(weights)], "data": [str(data)], "defenses": ["none", "bandpass:200-3000"], "goal": "targeted", "clips": 4,
-            "attacks": [{"name": "pgd", "steps": 4}, "noise"], "budgets": ["linf:0.005"], "batch_size": 2}
-    training = {"name": "small", "task": task[:3], "model": "tc_resnet8", "data": [str(data)], "epochs": 4, "batch_size": 8, "validation_clips": 4,
-                "model_options": {"widths": [6, 8], "n_mels": 16, "n_fft": 512, "hop_length": 512}, "adversary": {"steps": [[0, 2]]}}
+            "attacks": [{"name": "pgd", "steps": 3}, "noise"], "budgets": ["linf:0.005"], "batch_size": 2}
+    training = {"name": "small", "task": task[:3], "model": "tc_resnet8", "data": [str(data)], "epochs": 3, "batch_size": 8, "validation_clips": 2,
+                "model_options": {"widths": [6, 8], "n_mels": 16, "n_fft": 512, "hop_length": 512}, "adversary": {"steps": [[0, 1]]}}
     for name, content in (("grid", grid), ("training", training)):
         (folder / f"{name}.toml").write_text(tomli_w.dumps(content))
     files = sorted(map(str, data.glob("[gn]o/*.wav")))[:4]
     found = [evaluate(folder), Case("train", ["train", str(folder / "training.toml"), "--out", "out", "--quiet"]),
-             Case("attack", ["attack", *files, "--target", "stop", "--budget", "snr:20", "--steps", "20", "--full", "--defense", "bandpass:100-4000",
+             Case("attack", ["attack", *files, "--target", "stop", "--budget", "snr:20", "--steps", "10", "--full", "--defense", "bandpass:100-4000",
                              "--model", str(weights), "--out", "out", "--quiet"]),
-             download(folder)]
+             download(folder),
+             Case("defend", ["defend", *files, "--defense", "bandpass:100-4000", "--out", "out", "--quiet"]),
+             Case("certify", ["certify", "--model", str(weights), "--sigma", "0.01", "--n", "200", "--n0", "10", "--task", ",".join(task), "--clips", "4",
+                              "--out", "out", "--quiet"], within=lambda: os.environ.update(SPEECHADV_DATA=str(data)))]
     return {case.name: case for case in found}
 
 
 def evaluate(folder: Path) -> Case:
-    """A grid of six cells."""
-    return Case("evaluate", ["evaluate", str(folder / "grid.toml"), "--out", "out", "--quiet"])
+    """A grid of six cells, without the page that `report` makes: drawing it would take most of the time."""
+    return Case("evaluate", ["evaluate", str(folder / "grid.toml"), "--out", "out", "--quiet"], within=without_page)
 
 
-def report(finished: Harness) -> Case:
-    """Tables and page of a finished evaluation made again, over old ones of which one is missing."""
-    source = finished.folder / f"{finished.case.name}-1" / "out"
+def without_page() -> None:
+    """From here on, in this process, a run's page is its table alone."""
+    from speechadv.report import page
+
+    page.write_page = small_page
+
+
+def small_page(run: Path) -> None:
+    """In place of `write_page`."""
+    write_bytes(Path(run) / "index.html", (Path(run) / "table.md").read_bytes())
+
+
+def report(finished: Harness, page: bool = True) -> Case:
+    """Tables and page of a finished evaluation made again, over old ones of which one is missing; page=False: as `without_page`."""
+    source = finished.whole / "out"
     before = dict(finished.expected)
     before.pop("table.csv", None)
 
@@ -56,7 +74,7 @@ def report(finished: Harness) -> Case:
         shutil.copytree(source, place / "out")
         (place / "out" / "table.csv").unlink()
 
-    return Case("report", ["report", "out", "--quiet"], prepare, before=before)
+    return Case("report", ["report", "out", "--quiet"], prepare, before=before, within=(lambda: None) if page else without_page)
 
 
 def download(folder: Path) -> Case:

@@ -2,6 +2,7 @@
 
 Each try is a fork of this process, which has torch loaded already: a try costs what the command costs, not what importing does.
 """
+import contextlib
 import importlib
 import os
 import random
@@ -30,6 +31,7 @@ class Case:
         prepare: fills the folder of a try.
         out: the folder in it that is compared.
         before: files that are there before, whole, and may still be the old ones when the command is killed.
+        within: is called in the process of the command, before it begins.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Case:
     prepare: Callable[[Path], None] = lambda folder: None
     out: str = "out"
     before: dict[str, bytes] = field(default_factory=dict)
+    within: Callable[[], Any] = lambda: None
 
 
 @dataclass
@@ -64,20 +67,19 @@ class Harness:
         self.case, self.folder, self.random = case, folder, random.Random(f"{seed} {case.name}")
         self.number = 0
         loaded_once()
-        whole = self._fresh()
-        self.seconds, self.events = self._undisturbed(whole)
-        self.expected = contents(whole / case.out)
+        self.whole = self.fresh()  # the undisturbed run stays here
+        self.seconds, self.events = self._undisturbed(self.whole)
+        self.expected = contents(self.whole / case.out)
 
     def moments(self, count: int) -> Iterator[Moment]:
         """Kill so many times. Every run that was killed, once or twice, is brought to its end and compared."""
         done = 0
         while done < count:
-            place, struck = self._fresh(), []
+            place, struck = self.fresh(), []
             for again in range(1 + (self.random.random() < 0.3)):
                 kind = self.random.choice(["time", "file"])
                 at = self.random.uniform(0, self.seconds) if kind == "time" else self.random.randint(1, self.events)
-                if self._strike(place, kind, at):
-                    struck.append(self._look(Moment(self.case.name, kind, at, again, 0), place))
+                struck += self.struck(place, kind, at, again)
             if not struck:
                 shutil.rmtree(place)  # it was faster than the kill
                 continue
@@ -87,7 +89,8 @@ class Harness:
             done += len(struck)
             yield from struck
 
-    def _fresh(self) -> Path:
+    def fresh(self) -> Path:
+        """A folder for a try."""
         self.number += 1
         place = self.folder / f"{self.case.name}-{self.number}"
         place.mkdir(parents=True)
@@ -101,13 +104,14 @@ class Harness:
         assert ended(child, PATIENCE) == 0, log(place)
         return time.monotonic() - started, int((place / "events").read_text())
 
-    def _strike(self, place: Path, kind: str, at: float) -> bool:
-        """Begin, and kill. False where the command was done before."""
+    def struck(self, place: Path, kind: str, at: float, again: int = 0) -> list[Moment]:
+        """Begin, kill, and look; nothing where the command was done before."""
         child = self._begin(place, int(at) if kind == "file" else None)
         if kind == "time":
             time.sleep(at)
             os.kill(child, signal.SIGKILL)
-        return ended(child, PATIENCE) == -signal.SIGKILL
+        killed = ended(child, PATIENCE) == -signal.SIGKILL
+        return [self._look(Moment(self.case.name, kind, at, again, 0), place)] if killed else []
 
     def _look(self, moment: Moment, place: Path) -> Moment:
         """What stands there under its own name is whole."""
@@ -128,7 +132,7 @@ class Harness:
 
     def _begin(self, place: Path, die_at: int | None) -> int:
         operations = Operations(die_at)
-        return forked(self.case.arguments, place, operations.watch, lambda: Path("events").write_text(str(operations.count)))
+        return forked(self.case.arguments, place, lambda: (self.case.within(), operations.watch()), lambda: Path("events").write_text(str(operations.count)))
 
 
 def forked(arguments: list[str], place: Path, before: Callable[[], Any] = lambda: None, after: Callable[[], Any] = lambda: None) -> int:
@@ -169,10 +173,10 @@ def forked(arguments: list[str], place: Path, before: Callable[[], Any] = lambda
 
 
 class Operations:
-    """Counts a process's writing file operations, and kills it before the one with the number `die_at`."""
+    """Counts a process's writing file operations, and sends it a signal before the one with the number `at`."""
 
-    def __init__(self, die_at: int | None = None):
-        self.count, self.die_at = 0, die_at
+    def __init__(self, at: int | None = None, sent: int = signal.SIGKILL):
+        self.count, self.at, self.sent = 0, at, sent
 
     def watch(self) -> None:
         """From here on, in the process that calls."""
@@ -181,17 +185,31 @@ class Operations:
     def _hook(self, event: str, arguments: tuple) -> None:
         if event in WRITES and (event != "open" or isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
             self.count += 1
-            if self.count == self.die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if self.count == self.at:
+                signal.raise_signal(self.sent)
 
 
 def loaded_once() -> None:
-    """Import what the commands import, so that no fork has to."""
+    """Import what the commands import, so that no fork has to, and have autograd begin: a fork keeps no threads."""
     import matplotlib.backends.backend_agg  # noqa: F401
     import matplotlib.backends.backend_svg  # noqa: F401
+    import torch
 
-    for name in ("cli.evaluate", "cli.train", "cli.attack", "cli.data", "cli.report", "evaluation.run", "report.page", "report.figures", "training.run", "data.download"):
+    for name in ("cli.evaluate", "cli.train", "cli.attack", "cli.data", "cli.report", "cli.defend", "cli.certify", "evaluation.run", "evaluation.certification",
+                 "report.page", "report.figures", "training.run", "data.download"):
         importlib.import_module(f"speechadv.{name}")
+    torch.ones(2, requires_grad=True).sum().backward()
+
+
+def warmed(case: Case, place: Path) -> None:
+    """Run a command to its end in this process, so that forks find loaded, drawn and remembered what takes time once."""
+    from speechadv import cli
+
+    place.mkdir(parents=True)
+    case.prepare(place)
+    with contextlib.chdir(place), open(place / "log", "w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        status = cli.run(case.arguments)
+    assert status == 0, log(place)
 
 
 def ended(child: int, seconds: float) -> int:

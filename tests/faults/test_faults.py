@@ -1,5 +1,7 @@
 """What a run does when the world fails: a few kills at random moments, full and read-only disks, dead workers, Ctrl-C, clocks, two processes at once."""
 import contextlib
+import dataclasses
+import functools
 import os
 import resource
 import signal
@@ -12,9 +14,8 @@ import pytest
 import torch
 
 from tests.faults.cases import cases, report
-from tests.faults.harness import Harness, contents, ended, forked
+from tests.faults.harness import Case, Harness, Operations, contents, ended, forked
 
-from speechadv.audio import write_bytes
 from speechadv.locks import locked
 
 MOMENTS = 2
@@ -22,33 +23,37 @@ MOMENTS = 2
 
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory, tiny_weights, data_root):
-    """The cases, and the harness of `evaluate` with its undisturbed run."""
-    folder = tmp_path_factory.mktemp("faults")
+    """See `Setting`."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # a fork keeps no threads
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("speechadv.report.page.write_page", small_page)
-        found = cases(tiny_weights, data_root, folder / "needed")
-        yield found, Harness(found["evaluate"], folder / "tries"), folder
+    yield Setting(tiny_weights, data_root, tmp_path_factory.mktemp("faults"))
     torch.set_num_threads(threads)
 
 
-def small_page(run):
-    """In place of the real page, which takes most of the time of a small run: `python -m tests.faults` writes that one."""
-    write_bytes(Path(run) / "index.html", (Path(run) / "table.md").read_bytes())
+class Setting:
+    """The cases; `harness(name)` has made a case's undisturbed run, once for all tests."""
+
+    def __init__(self, weights: Path, data: Path, folder: Path):
+        self.folder, self.cases = folder, cases(weights, data, folder / "needed")
+
+    @functools.cache
+    def harness(self, name: str) -> Harness:
+        case = report(self.harness("evaluate"), page=False) if name == "report" else self.cases[name]
+        return Harness(case, self.folder / "tries")
+
+    def same(self, name: str, place: Path) -> bool:
+        """Whether a case ended in a folder as its undisturbed run."""
+        return contents(place / self.cases[name].out) == self.harness(name).expected
 
 
-@pytest.mark.parametrize("name", ["evaluate", "train", "attack", "download", "report"])
+@pytest.mark.parametrize("name", ["evaluate", "train", "attack", "download", "report", "defend", "certify"])
 def test_killed_at_random_moments(name, setting):
-    found, evaluation, folder = setting
-    harness = evaluation if name == "evaluate" else Harness(report(evaluation) if name == "report" else found[name], folder / "tries")
-    moments = list(harness.moments(MOMENTS))
+    moments = list(setting.harness(name).moments(MOMENTS))
     assert len(moments) >= MOMENTS and [problem for moment in moments for problem in moment.problems] == []
 
 
 def test_the_harness_sees_a_file_that_is_not_whole(setting, monkeypatch):
     """A command that writes in place is found out."""
-    _, evaluation, folder = setting
 
     def in_place(path, content):
         with open(path, "wb") as file:
@@ -58,16 +63,15 @@ def test_the_harness_sees_a_file_that_is_not_whole(setting, monkeypatch):
             file.write(content[len(content) // 2 :])
 
     monkeypatch.setattr("speechadv.report.tables.write_bytes", in_place)
-    case = report(evaluation)
-    case.name = "in place"
-    harness = Harness(case, folder / "tries")
-    found = {problem for moment in harness.moments(8) for problem in moment.problems}
-    assert any("is not whole" in problem for problem in found)
+    case = dataclasses.replace(report(setting.harness("evaluate"), page=False), name="in place")
+    harness = Harness(case, setting.folder / "tries")
+    problems = (problem for at in range(1, harness.events + 1) for moment in harness.struck(harness.fresh(), "file", at) for problem in moment.problems)
+    assert "is not whole" in next(problems, "none was found")
 
 
-def run_in_child(arguments, folder: Path, before=lambda: None) -> tuple[int, str]:
+def run_in_child(case: Case, folder: Path, before=lambda: None) -> tuple[int, str]:
     """The command in a fork, after something was done to it; exit status and what it printed."""
-    return ended(forked(arguments, folder, before), 200), (folder / "log").read_text()
+    return ended(forked(case.arguments, folder, lambda: (case.within(), before())), 200), (folder / "log").read_text()
 
 
 @contextlib.contextmanager
@@ -82,45 +86,40 @@ def small_disk(folder: Path, kilobytes: int):
         subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("name, kilobytes", [("evaluate", 120), ("evaluate", 400), ("attack", 120), ("train", 40), ("download", 300)])
+@pytest.mark.parametrize("name, kilobytes", [("evaluate", 120), ("evaluate", 400), ("attack", 120), ("train", 40), ("download", 300), ("defend", 100), ("certify", 4)])
 def test_a_disk_that_becomes_full(name, kilobytes, setting, tmp_path):
     """One line and status 2; what stands there is whole; with room the run goes on to the same end."""
-    found, evaluation, folder = setting
-    case = found[name]
+    case = setting.cases[name]
     with small_disk(tmp_path / "disk", kilobytes) as disk:
         case.prepare(disk)
-        status, printed = run_in_child(case.arguments, tmp_path, lambda: os.chdir(disk))
+        status, printed = run_in_child(case, tmp_path, lambda: os.chdir(disk))
         assert status == 2 and "No space left on device" in printed and printed.count("\n") == 1, printed
         rows = disk / case.out / "rows.jsonl"
         assert not rows.exists() or rows.read_bytes().endswith(b"\n") or not rows.read_bytes()
-        if name == "evaluate":
-            assert all(evaluation.expected[path] == content for path, content in contents(disk / case.out).items() if path.endswith(".wav"))
+        expected = setting.harness(name).expected
+        assert all(expected[path] == content for path, content in contents(disk / case.out).items() if path.endswith(".wav"))
         subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
-        status, printed = run_in_child(case.arguments, tmp_path, lambda: os.chdir(disk))
-        assert status == 0, printed
-        if name == "evaluate":
-            assert contents(disk / case.out) == evaluation.expected
+        status, printed = run_in_child(case, tmp_path, lambda: os.chdir(disk))
+        assert status == 0 and setting.same(name, disk), printed
 
 
 def test_a_limit_on_the_size_of_files(setting, tmp_path):
     """The same without a mount: no file may have more than 20 KB."""
-    found, _, _ = setting
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
 
-    status, printed = run_in_child(found["attack"].arguments, tmp_path, limit)
+    status, printed = run_in_child(setting.cases["attack"], tmp_path, limit)
     assert status == 2 and "cannot write 'out/" in printed and "File too large" in printed and printed.count("\n") == 1
     assert not list((tmp_path / "out").glob("*.wav")) and not list((tmp_path / "out").glob(".speechadv-*"))
 
 
 def test_a_read_only_disk(setting, tmp_path):
-    found, _, _ = setting
     with small_disk(tmp_path / "disk", 100) as disk:
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        for name in ("evaluate", "attack", "train"):
-            status, printed = run_in_child(found[name].arguments, tmp_path, lambda: os.chdir(disk))
+        for name in ("evaluate", "attack", "train", "defend", "certify"):
+            status, printed = run_in_child(setting.cases[name], tmp_path, lambda: os.chdir(disk))
             assert status == 2 and "--out 'out': not writable (Read-only file system)" in printed and printed.count("\n") == 1
 
 
@@ -139,76 +138,69 @@ def test_no_part_of_a_row_stays(tmp_path, monkeypatch):
     assert (tmp_path / "rows").read_text() == "whole\n"
 
 
-@pytest.mark.parametrize("name, told", [("evaluate", "Go on with: speechadv evaluate"), ("train", "go on with: speechadv train"), ("attack", "same command again")])
+AGAIN = "the same command again goes on"
+
+
+@pytest.mark.parametrize("name, told", [("evaluate", "Go on with: speechadv evaluate"), ("train", "go on with: speechadv train"), ("attack", AGAIN),
+                                        ("certify", "Go on with: speechadv certify"), ("download", AGAIN), ("defend", AGAIN)])
 def test_ctrl_c(name, told, setting, tmp_path):
     """Exit status 130, the way to go on, and the same end when it is taken."""
-    found, evaluation, _ = setting
-    case = found[name]
+    case, operations = setting.cases[name], Operations(8, signal.SIGINT)
+    case.prepare(tmp_path)
 
-    def interrupt():
-        count = iter(range(10**6))
+    def interrupted():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
+        operations.watch()
 
-        def hook(event, arguments):
-            if event == "os.rename" and next(count) == 6:
-                signal.raise_signal(signal.SIGINT)
-
-        sys.addaudithook(hook)
-
-    status, printed = run_in_child(case.arguments, tmp_path, interrupt)
+    status, printed = run_in_child(case, tmp_path, interrupted)
     assert status == 130 and told in printed and "Traceback" not in printed, printed
-    assert run_in_child(case.arguments, tmp_path)[0] == 0
-    if name == "evaluate":
-        assert contents(tmp_path / "out") == evaluation.expected
+    assert run_in_child(case, tmp_path)[0] == 0 and setting.same(name, tmp_path)
 
 
 def test_a_clock_that_jumps(setting, tmp_path):
     """Clock times order nothing: a run during which it jumps by years, both ways, ends the same."""
-    found, evaluation, _ = setting
 
     def jump():
         real, count = time.time, iter(range(10**9))
         time.time = lambda: real() + (-1) ** next(count) * 1e8
 
-    assert run_in_child(found["evaluate"].arguments, tmp_path, jump) == (0, "") or (tmp_path / "log").read_text()
-    assert contents(tmp_path / "out") == evaluation.expected
+    assert run_in_child(setting.cases["evaluate"], tmp_path, jump)[0] == 0 and setting.same("evaluate", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["evaluate", "train", "attack"])
-def test_two_processes_on_one_folder(name, setting, tmp_path):
+@pytest.mark.parametrize("name", ["evaluate", "train", "attack", "defend", "certify"])
+def test_two_processes_on_one_folder(name, setting):
     """The second is refused at once; the first does not notice."""
-    found, _, _ = setting
-    assert run_in_child(found[name].arguments, tmp_path)[0] == 0
-    before = contents(tmp_path / "out")
-    with locked(tmp_path / "out"):
-        status, printed = run_in_child(found[name].arguments, tmp_path)
+    place = setting.harness(name).whole
+    with locked(place / "out"):
+        status, printed = run_in_child(setting.cases[name], place)
     assert status == 2 and "another process is working on this run" in printed and printed.count("\n") == 1
-    assert contents(tmp_path / "out") == before
+    assert setting.same(name, place)
 
 
 def test_workers_end_with_a_killed_parent_and_a_dead_worker_is_replaced(setting, tmp_path):
-    """In a program of its own: workers are spawned, not forked."""
-    found, evaluation, _ = setting
-    command = [sys.executable, "-m", "speechadv", *found["evaluate"].arguments, "--workers", "2"]
-
-    def begun():
-        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-        limit = time.monotonic() + 100
-        while time.monotonic() < limit and not list((tmp_path / "out").rglob("adversarial/*/*.wav")) and process.poll() is None:
-            time.sleep(0.01)
-        assert process.poll() is None, process.stderr.read()
-        return process, workers_of(process.pid)
-
-    process, workers = begun()
+    """In a program of its own: workers are spawned, not forked. One dies: others go on. Then the parent is killed; begun again, the run ends as ever."""
+    case = setting.cases["evaluate"]
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen([sys.executable, "-m", "speechadv", *case.arguments, "--workers", "2"], cwd=tmp_path, stdout=log, stderr=log)
+    first, made = at_work(process, tmp_path, (), 0)
+    os.kill(first[0], signal.SIGKILL)
+    others, _ = at_work(process, tmp_path, first, made)
     process.kill()
     process.wait()
-    assert workers and all(gone(worker) for worker in workers)
-    (tmp_path / "out" / "rows.jsonl").unlink(missing_ok=True)
-    for file in (tmp_path / "out").rglob("*.wav"):
-        file.unlink()
-    process, workers = begun()
-    os.kill(workers[0], signal.SIGKILL)
-    assert process.wait(120) == 0, process.stderr.read()
-    assert contents(tmp_path / "out") == evaluation.expected
+    assert all(gone(worker) for worker in (*first, *others))
+    assert run_in_child(case, tmp_path)[0] == 0 and setting.same("evaluate", tmp_path)
+
+
+def at_work(process: subprocess.Popen, place: Path, before: tuple[int, ...], made: int) -> tuple[tuple[int, ...], int]:
+    """Its two workers, once they are others than those before and there are more sound files than were made; and how many there are."""
+    limit = time.monotonic() + 100
+    while time.monotonic() < limit and process.poll() is None:
+        workers = tuple(worker for worker in workers_of(process.pid) if worker not in before)
+        found = len(list((place / "out").rglob("adversarial/*/*.wav")))
+        if len(workers) == 2 and found > made:
+            return workers, found
+        time.sleep(0.005)
+    raise AssertionError((place / "log").read_text())
 
 
 def workers_of(process: int) -> list[int]:
