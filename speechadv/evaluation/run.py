@@ -13,7 +13,7 @@ import torch
 from .. import audio
 from ..attacks.base import frozen
 from ..attacks.offered import check_offered
-from ..errors import ConfigError, shown
+from ..errors import ConfigError, SpeechAdvError, shown
 from ..models.access import access
 from ..registry import closest
 from . import batching, fitting, quality, rows as row_files
@@ -72,6 +72,8 @@ def evaluate(config: EvaluationConfig, out: str | Path, *, workers: int = 1, thr
         check_workers(plan.worker, 2 if engine else workers)
         with claimed(out, config, plan.environment):
             failed = produce(plan, engine or Local(workers, threads), bar, notice)
+            if failed == len(plan.order):
+                raise SpeechAdvError(f"not one row could be made ({first_failure(out)}); '{shown(out / FAILED)}' says more")
             finish(plan, bar)
             if plan.damage:
                 hear_damaged(plan.damage, out, bar)
@@ -186,6 +188,12 @@ def note_failures(plan: Plan, done: Done) -> int:
     if lines:
         row_files.append_lines(plan.out / FAILED, "".join(json.dumps(line) + "\n" for line in lines))
     return len(lines)
+
+
+def first_failure(out: Path) -> str:
+    """Why the first row of failed.jsonl could not be made."""
+    with open(out / FAILED, encoding="ascii") as file:
+        return json.loads(file.readline())["failed"]
 
 
 def known_rows(plan: Plan, notice: Callable[[str], None]) -> set[tuple]:

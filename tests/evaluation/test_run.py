@@ -212,7 +212,7 @@ def test_another_error_is_not_taken_for_memory(settings, tmp_path, monkeypatch):
         raise RuntimeError("shapes do not fit")
 
     monkeypatch.setattr(Worker, "_do", broken)
-    with pytest.raises(RuntimeError, match="shapes"):
+    with pytest.raises(SpeechAdvError, match="not one row could be made .RuntimeError: shapes do not fit.; .*failed.jsonl' says more"):
         evaluate(settings(), tmp_path / "out")
 
 
@@ -352,4 +352,5 @@ def test_report_of_what_is_no_run(run, tmp_path):
 def test_other_threads_give_the_same_rows(finished, settings, tmp_path, files, no_page):
     for threads in (1, 2):
         evaluate(settings(), tmp_path / str(threads), threads=threads)
-        assert files(tmp_path / str(threads)) == files(finished)
+        mine = files(tmp_path / str(threads))
+        assert "probes.json" in mine and mine.items() <= files(finished).items()  # all but the page, which is not made here
