@@ -2,13 +2,12 @@
 from typing import Any, Sequence
 
 from ..evaluation.quality import MEASURES
-from .saved import outcome
+from .saved import first_shown, outcome
 from .sounds import Sounds
 
 KEYS = ("label", "target", "model", "defense", "attack", "threat", "budget", "seed", "clip", "clean_prediction", "adversarial_prediction", "snr_db", "linf",
         "masking_excess_db", "passes", "queries")  # of a row, as the page gets them
 PROBABILITIES = ("clean_probabilities", "adversarial_probabilities")
-FOOLED = ("target heard", "other word heard")
 
 
 def page_data(rows: Sequence[dict[str, Any]], sounds: Sounds) -> dict[str, Any]:
@@ -30,7 +29,8 @@ def page_data(rows: Sequence[dict[str, Any]], sounds: Sounds) -> dict[str, Any]:
     columns |= {name: [rounded(row.get(name)) for row in rows] for name in measures}
     if measures:
         columns["quality_gaps"] = pack([row.get("quality_gaps") for row in rows])
-    first = next((number for number, row in enumerate(rows) if sounds.ids[number] and outcome(row) in FOOLED), 0)
+    heard = [number for number in range(len(rows)) if sounds.ids[number]]
+    first = heard[first_shown([rows[number] for number in heard])] if heard else 0
     return {"count": len(rows), "columns": columns, "probabilities": {key: pack_probabilities([row.get(key) for row in rows]) for key in PROBABILITIES},
             "measures": [[name, MEASURES[name].head, int(MEASURES[name].form[1])] for name in measures], "first": first}
 

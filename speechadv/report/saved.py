@@ -4,7 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ..errors import InputError, shown
 SAMPLE_RATE = 16000  # Hz, of a run's sound files
 DEFENDED = "defended.jsonl"
 DEFENDED_TEXTS = ("file", "defense", "clean_audio", "defended_audio")
+FOOLED = ("target heard", "other word heard")  # outcomes
 DEFENDED_KEYS = {*DEFENDED_TEXTS, "seconds", "snr_db"}
 
 
@@ -140,3 +141,11 @@ def outcome(row: dict[str, Any]) -> str | None:
     if row["target"] is not None and row["adversarial_prediction"] == row["target"]:
         return "target heard"
     return "still right" if row["adversarial_prediction"] == row["label"] else "other word heard"
+
+
+def first_shown(rows: Sequence[dict[str, Any]]) -> int:
+    """The place of the row that best shows what an attack is: of a spoken word, and fooled, as far as there is one."""
+    def shows(row: dict[str, Any]) -> tuple[bool, bool]:
+        return outcome(row) in FOOLED, not str(row.get("label", "")).startswith("_")
+
+    return max(range(len(rows)), key=lambda place: shows(rows[place]))

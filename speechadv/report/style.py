@@ -16,6 +16,7 @@ HATCHES = ("", "////", "....", "xxxx")
 DASHES = ("-", "--", "-.", ":")
 LEVELS = "viridis"  # of spectrograms
 SHARES = "cividis"  # of fractions in a matrix
+LETTERS_AN_INCH = 13  # of the font below
 FORMATS = (".png", ".svg", ".pdf")
 RC = {
     "figure.constrained_layout.use": True,
@@ -66,10 +67,18 @@ def ink_on(colours: str, share: float) -> str:
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
 
 
-def legend_below(figure: Figure, handles, labels, columns: int = 2) -> None:
-    """A legend under the axes, where it covers nothing."""
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(handles)))
+def legend_below(figure: Figure, handles, labels, columns: int = 3) -> None:
+    """A legend under the axes, where it covers nothing: each label once, in as many columns as the figure is wide enough for."""
+    once = dict(zip(labels, handles))
+    if once:
+        fit = int(figure.get_size_inches()[0] * LETTERS_AN_INCH / (max(map(len, once)) + 8))  # 8: the line before a label
+        figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=max(1, min(columns, fit, len(once))))
+
+
+def handles_of(axes) -> tuple[list, list[str]]:
+    """What a legend of all these axes takes."""
+    found = [axis.get_legend_handles_labels() for axis in axes]
+    return [handle for handles, _ in found for handle in handles], [label for _, labels in found for label in labels]
 
 
 def percent(axis, which: str = "y") -> None:

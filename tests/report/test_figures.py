@@ -49,6 +49,25 @@ def test_lines_are_named_by_what_differs():
     assert {name: len(members) for name, members in series(cells, "bitrate").items()} == {"a": 2, "b": 2}
 
 
+def test_many_lines_are_spread_over_panels():
+    from speechadv.report.figures.rates import panel_axes, panels, taken
+    from speechadv.report.style import handles_of, legend_below, styled
+
+    keys = [(model, defense, attack, "adaptive", "linf", 0) for model in ("a", "b") for defense in ("none", "mp3:32") for attack in ("pgd", "fgsm", "square", "nes")]
+    found, within = panels(keys)
+    assert [panel.title for panel in found] == ["a, none", "a, mp3:32", "b, none", "b, mp3:32"] and "model" not in within and sum((p.lines for p in found), []) == list(range(16))
+    assert [panel.title for panel in panels(keys[:6])[0]] == [""] and [panel.title for panel in panels(keys[4:10])[0]] == [""]
+    names = [taken(key, within)[0] for key in keys]
+    with styled():
+        figure, axes = panel_axes(found, names, "rate (of clips)", "budget (dB)")
+        for axis, panel in zip(axes, found):
+            for place in panel.lines:
+                axis.plot([0, 1], [0, 1], label=names[place])
+        legend_below(figure, *handles_of(axes))
+    assert words(figure)[1] == ["pgd", "fgsm", "square", "nes"] and [axis.get_xlabel() for axis in axes] == ["", "budget (dB)", "budget (dB)", "budget (dB)"]
+    assert_nothing_covers(figure)
+
+
 def test_training_curves(tmp_path):
     history = [{"epoch": e, "loss": 2 / e, "accuracy": 1 - 1 / (e + 1), "robust_accuracy": 0.5, "score": 0.5} for e in (1, 2, 3)]
     (tmp_path / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
@@ -87,14 +106,21 @@ def test_certified_curve(tmp_path):
     assert "L2 norm" in figure.axes[0].get_xlabel() and "ceiling" in words(figure)[1][1]
 
 
-def test_no_legend_lies_on_the_data(saved_run):
+@pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
+@pytest.mark.parametrize("kind", ["security", "success", "masking"])
+def test_no_legend_lies_on_the_data(saved_run, kind):
+    assert_nothing_covers(draw(kind, saved_run))
+
+
+def assert_nothing_covers(figure):
+    """No legend lies on an axis, its labels, or over the figure's edge."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    for kind in ("security", "success", "masking"):
-        figure = draw(kind, saved_run)
-        FigureCanvasAgg(figure).draw()
-        boxes = [legend.get_window_extent() for legend in figure.legends]
-        assert boxes and not any(box.overlaps(axis.get_window_extent()) for box in boxes for axis in figure.axes), kind
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [legend.get_window_extent() for legend in figure.legends]
+    assert boxes and not any(box.overlaps(axis.get_tightbbox()) for box in boxes for axis in figure.axes)
+    assert all(box.x0 >= 0 and box.x1 <= canvas.get_width_height()[0] for box in boxes)
 
 
 def test_lines_differ_in_more_than_colour():

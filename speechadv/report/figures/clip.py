@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...errors import InputError, shown
-from ..saved import SAMPLE_RATE, SavedRun, has_sound, outcome
+from ..saved import SAMPLE_RATE, SavedRun, first_shown, has_sound
 from ..style import COLOURS, LEVELS, legend_below, new_figure
 
 FLOOR_DB = 80  # of a spectrogram's colours, below its loudest point
@@ -65,7 +65,7 @@ def masking(folder: Path, row: int | None = None) -> Figure:
     lowest = float(torch.minimum(threshold[frame], speech[frame]).min())
     axis.set(xlabel="frequency (kHz)", ylabel="level (dB SPL, full scale = 96 dB)", xlim=(0, SAMPLE_RATE / 2000), ylim=(max(lowest, -40) - 5, None),
              title=f"{clip_title(chosen)}\nat {seconds:.2f} s, {excess[frame]:+.1f} dB against the threshold")
-    legend_below(figure, *axis.get_legend_handles_labels(), columns=3)
+    legend_below(figure, *axis.get_legend_handles_labels())
     return figure
 
 
@@ -80,7 +80,7 @@ def chosen_row(run: SavedRun, number: int | None) -> dict[str, Any]:
     heard = [row for row in run.rows if has_sound(row)]
     if not heard:
         raise InputError(f"'{shown(run.folder)}': no row of this run has sound saved")
-    return next((row for row in heard if outcome(row) in ("target heard", "other word heard")), heard[0])
+    return heard[first_shown(heard)]
 
 
 def clip_title(row: dict[str, Any]) -> str:

@@ -10,8 +10,8 @@ from ...evaluation.cells import CELL_KEYS, WORST
 from ...evaluation.curves import Point, asks_only, seeks_smallest, success_over_queries, success_over_snr
 from ...evaluation.rows import Row
 from ..saved import SavedRun
-from ..style import legend_below, look, new_figure, percent
-from .rates import line_names
+from ..style import handles_of, legend_below, look
+from .rates import line_names, panel_axes, panels, taken
 
 Cells = dict[tuple, list[Row]]
 SUCCESS = "clips won (of those right before)"
@@ -19,8 +19,8 @@ SUCCESS = "clips won (of those right before)"
 
 def queries(folder: Path) -> Figure:
     """How the share of successes of black-box attacks grows with the queries spent on a clip, with 95 % Wilson intervals."""
-    figure = curves(asking(folder), success_over_queries, "queries", "post")
-    figure.axes[0].set(xlabel="queries spent on a clip", xlim=(0, None))
+    figure = curves(asking(folder), success_over_queries, "queries", "post", "queries spent on a clip")
+    figure.axes[0].set_xlim(0, None)
     return figure
 
 
@@ -29,9 +29,7 @@ def minimum(folder: Path) -> Figure:
 
     Of several budgets that differ in nothing else the one that allowed most successes is drawn: in it the search was cut least.
     """
-    figure = curves(seeking(folder), success_over_snr, "snr_db", "pre")
-    figure.axes[0].set_xlabel("signal-to-noise ratio that is left, at least (dB)")
-    return figure
+    return curves(seeking(folder), success_over_snr, "snr_db", "pre", "signal-to-noise ratio that is left, at least (dB)")
 
 
 def points(kind: str, folder: Path) -> list[Point]:
@@ -71,22 +69,28 @@ def widest(cells: Cells) -> Cells:
     return {key: rows for key, rows in cells.items() if key in best.values()}
 
 
-def curves(cells: Cells, points_of: Callable[[Sequence[Row]], list[Point]], over: str, side: str) -> Figure:
+def curves(cells: Cells, points_of: Callable[[Sequence[Row]], list[Point]], over: str, side: str, xlabel: str) -> Figure:
     """A line a cell in steps, with a band for its interval."""
-    figure = new_figure(6.5, 3.6 + 0.1 * len(cells))
-    axis = figure.subplots()
     lines = {key: points for key, rows in cells.items() if (points := points_of(rows))}
-    ends = [point[over] for points in lines.values() for point in points]
-    for number, (name, points) in enumerate(zip(line_names(list(lines)), lines.values())):
-        points = to_the_edges(points, over, min(ends), max(ends)) if side == "pre" else points
-        x, style = [point[over] for point in points], look(number)
-        axis.step(x, [point["success"] for point in points], where=side, label=name, color=style["color"], linestyle=style["linestyle"])
-        axis.fill_between(x, [point["success_low"] for point in points], [point["success_high"] for point in points], step=side, color=style["color"],
-                          alpha=0.12, linewidth=0)
-    axis.set(ylabel=SUCCESS, ylim=(-0.02, 1.02))
-    percent(axis)
-    legend_below(figure, *axis.get_legend_handles_labels())
+    keys, ends = list(lines), [point[over] for points in lines.values() for point in points]
+    found, within = panels(keys)
+    names = line_names([taken(key, within) for key in keys], within)
+    figure, axes = panel_axes(found, names, SUCCESS, xlabel)
+    looks = {name: look(number) for number, name in enumerate(dict.fromkeys(names))}
+    for axis, panel in zip(axes, found):
+        for place in panel.lines:
+            points = lines[keys[place]]
+            steps(axis, to_the_edges(points, over, min(ends), max(ends)) if side == "pre" else points, over, side, names[place], looks[names[place]])
+    legend_below(figure, *handles_of(axes))
     return figure
+
+
+def steps(axis, points: list[Point], over: str, side: str, name: str, style: dict[str, str]) -> None:
+    """One line and its band."""
+    x = [point[over] for point in points]
+    axis.step(x, [point["success"] for point in points], where=side, label=name, **style)
+    axis.fill_between(x, [point["success_low"] for point in points], [point["success_high"] for point in points], step=side, color=style["color"],
+                      alpha=0.12, linewidth=0)
 
 
 def to_the_edges(points: list[Point], over: str, lowest: float, highest: float) -> list[Point]:

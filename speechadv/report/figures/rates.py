@@ -1,9 +1,18 @@
-"""What figures of a whole run share: the rate that they show, and the names of their lines."""
+"""What figures of a whole run share: the rate that they show, the names of their lines, and the panels that these are spread over."""
+from dataclasses import dataclass
 from typing import Any, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ...errors import InputError
 from ...evaluation.cells import CELL_KEYS, WORST
-from ..style import short
+from ..style import new_figure, percent, short
+
+READABLE = 6  # lines in one panel
+PARTS = ((), ("model",), ("model", "defense"), ("model", "defense", "budget"), ("model", "defense", "budget", "attack"))  # what each panel may be about
+ABREAST = 3  # panels
 
 
 def rate_of(cells: list[dict]) -> tuple[str, str]:
@@ -26,3 +35,52 @@ def without_parts_of_worst(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     place = lambda cell: tuple(cell[key] for key in CELL_KEYS if key != "attack")
     worst = {place(cell) for cell in cells if cell["attack"] == WORST}
     return [cell for cell in cells if cell["attack"] == WORST or place(cell) not in worst]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines that are drawn together: their places in the list of all, and what is common to them as `title`."""
+
+    title: str
+    lines: list[int]
+
+
+def panels(groups: Sequence[tuple], keys: Sequence[str] = CELL_KEYS) -> tuple[list[Panel], list[str]]:
+    """Lines spread over as few panels as leave no more than READABLE in each, and the keys that tell the lines of a panel apart."""
+    for part in PARTS:
+        inside: dict[tuple, list[int]] = {}
+        for place, group in enumerate(groups):
+            inside.setdefault(taken(group, part, keys), []).append(place)
+        if max(map(len, inside.values())) <= READABLE:
+            break
+    titles = line_names(list(inside), part) if len(inside) > 1 else [""]
+    return [Panel(title, lines) for title, lines in zip(titles, inside.values())], [key for key in keys if key not in part]
+
+
+def taken(group: tuple, chosen: Sequence[str], keys: Sequence[str] = CELL_KEYS) -> tuple:
+    """The values of these keys out of those of `keys`."""
+    return tuple(value for key, value in zip(keys, group) if key in chosen)
+
+
+def panel_axes(found: Sequence[Panel], names: Sequence[str], ylabel: str, xlabel: str) -> tuple[Figure, list[Axes]]:
+    """A figure with an axis of fractions for each panel; there is room for a legend of these names below."""
+    across = min(ABREAST, len(found))
+    down = -(-len(found) // across)
+    figure = new_figure(6.5 if across == 1 else 3.3 * across, (3.2 if down == 1 else 2.3 * down) + 0.2 * len(set(names)))
+    axes = list(figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat)
+    for axis, panel in zip(axes, found):
+        axis.set(title=panel.title, ylim=(-0.02, 1.02))
+        percent(axis)
+    for axis in axes[len(found) :]:
+        axis.remove()
+    axes = axes[: len(found)]
+    for axis in axes[-across:]:  # the lowest of each column
+        axis.set_xlabel(xlabel)
+        axis.tick_params(labelbottom=True)
+    if across > 1:
+        axes[0].xaxis.set_major_locator(MaxNLocator(4))  # of all: they share it
+    if len(axes) == 1:
+        axes[0].set_ylabel(ylabel)
+    else:
+        figure.supylabel(ylabel, fontsize="medium")
+    return figure, axes

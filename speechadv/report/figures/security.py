@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from ...errors import ConfigError, InputError, shown
 from ...evaluation.cells import CELL_KEYS
 from ..saved import SavedRun
-from ..style import COLOURS, MARKERS, legend_below, new_figure, percent
-from .rates import line_names, rate_of, without_parts_of_worst
+from ..style import COLOURS, MARKERS, handles_of, legend_below
+from .rates import line_names, panel_axes, panels, rate_of, taken, without_parts_of_worst
 
 THREATS = {"oblivious": "--", "transfer": "-.", "black-box": ":"}  # dashes and hollow markers; of an attack that knows the whole a full line
 CROWDED = 8  # lines: beyond, the worst of several attacks stands for all of them
@@ -35,15 +35,17 @@ def security(folder: Path, over: str | None = None) -> Figure:
     over = max(lines, key=lambda key: max(map(len, lines[key].values()), default=0))
     if not lines[over]:
         raise InputError(f"'{shown(folder)}': a security curve over {over} needs a run with two or more values of it and all else equal")
-    figure = new_figure(6.5, 3.6 + 0.1 * len(lines[over]))  # the legend takes its height below the axes
-    axis = figure.subplots()
+    groups = list(lines[over].values())
+    keys = [tuple(without(members[0], key, over) for key in CELL_KEYS) for members in groups]
+    found, within = panels(keys)
+    names = line_names([taken(key, within) for key in keys], within)
+    figure, axes = panel_axes(found, names, label, AXES[over][1])
     looks: dict[tuple, int] = {}  # lines that differ in the threat alone have one colour; THREATS tells them apart
-    for name, members in lines[over].items():
-        look = tuple(without(members[0], key, over) for key in ("model", "defense", "attack", "budget", "seed"))
-        curve(axis, members, over, rate, looks.setdefault(look, len(looks)), name)
-    axis.set(xlabel=AXES[over][1], ylabel=label, ylim=(-0.02, 1.02))
-    percent(axis)
-    legend_below(figure, *axis.get_legend_handles_labels())
+    for axis, panel in zip(axes, found):
+        for place in panel.lines:
+            look = taken(keys[place], [key for key in within if key != "threat"])
+            curve(axis, groups[place], over, rate, looks.setdefault(look, len(looks)), names[place])
+    legend_below(figure, *handles_of(axes))
     return figure
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..saved import SavedRun
-from ..style import COLOURS, HATCHES, legend_below, new_figure, percent, short
+from ..style import COLOURS, HATCHES, handles_of, legend_below, new_figure, percent, short
 from .rates import rate_of, without_parts_of_worst
 
 
@@ -27,12 +27,11 @@ def success(folder: Path) -> Figure:
             groups = [(names.index(name), beside[name]) for name in (defended_name(cell, cells) for cell in chosen)]
             bars(axis, chosen, [place + (group.index(threat) - (len(group) - 1) / 2) * width for place, group in groups], rate, number, width, threat)
         axis.set(title=budget, ylim=(0, 1.02))
-        axis.set_xticks(range(len(names)), [short(name) for name in names], rotation=35, ha="right", rotation_mode="anchor")
+        axis.set_xticks(range(len(names)), ["\n".join(map(short, name)) for name in names], rotation=35, ha="right", rotation_mode="anchor")
         axis.grid(False, axis="x")
         percent(axis)
     axes[0].set_ylabel(label)
-    handles, labels = axes[0].get_legend_handles_labels()
-    legend_below(figure, handles, labels, columns=4)
+    legend_below(figure, *handles_of(axes), columns=4)
     return figure
 
 
@@ -48,9 +47,9 @@ def bars(axis, cells: list[dict], x: list[float], rate: str, number: int, width:
              yerr=errors if cells else None, error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#333333"})
 
 
-def defended_name(cell: dict, cells: list[dict]) -> str:
+def defended_name(cell: dict, cells: list[dict]) -> tuple[str, ...]:
     """The defense, or the model where there is none; both where that would not tell two cells apart."""
     if cell["defense"] == "none":
-        return cell["model"]
+        return (cell["model"],)
     several = len({c["model"] for c in cells if c["defense"] == cell["defense"]}) > 1
-    return f"{cell['model']}, {cell['defense']}" if several else cell["defense"]
+    return (cell["model"], cell["defense"]) if several else (cell["defense"],)

@@ -2,10 +2,11 @@
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ...errors import InputError, shown
 from ..saved import read_lines
-from ..style import COLOURS, MARKERS, legend_below, new_figure, percent
+from ..style import COLOURS, MARKERS, handles_of, legend_below, new_figure, percent
 
 
 def training(folder: Path) -> Figure:
@@ -24,7 +25,7 @@ def training(folder: Path) -> Figure:
         lower.plot(*zip(*points), color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)], markersize=3, label=f"validation {name.replace('_', ' ')}")
     lower.set(xlabel="epoch", ylabel="share of clips right")
     lower.set_ylim(0, 1.02)
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     percent(lower)
-    handles = [axis.get_legend_handles_labels() for axis in (upper, lower)]
-    legend_below(figure, handles[0][0] + handles[1][0], handles[0][1] + handles[1][1], columns=3)
+    legend_below(figure, *handles_of((upper, lower)))
     return figure
