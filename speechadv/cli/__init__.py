@@ -17,6 +17,7 @@ COMMANDS = {
     "certify": "Prove how far each clip may move, by randomised smoothing.",
     "report": "Make the tables and the page of a run again.",
     "abx-summary": "Pool the blind listening tests of several people.",
+    "compare": "Compare two models, defenses or attacks clip by clip.",
     "plot": "Draw one figure from a run's rows.",
     "write-up": "Write a report or slides from runs, as HTML and PDF.",
     "bundle": "Pack a run and the code that made it into one zip.",

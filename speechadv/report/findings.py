@@ -9,11 +9,12 @@ from ..data.speech_commands import SILENCE
 from ..errors import InputError, shown
 from ..evaluation import rows as row_files
 from ..evaluation.aggregate import by_cell, classes, table
-from ..evaluation.folder import ENVIRONMENT, PROBES, ROWS, read_config, read_json
+from ..evaluation.comparison import paired
+from ..evaluation.folder import ROWS, read_config, read_environment, read_probes
 from ..evaluation.metrics import right_before, robust, succeeded
 from ..evaluation.rows import Row
 from ..evaluation.sanity import flags
-from ..evaluation.statistics import sign_test
+from ..evaluation.statistics import mcnemar
 
 CHANCE = 0.05  # a paired difference counts from this p-value down
 LEAST_CLIPS = 10  # of a label, to be named as a weak one
@@ -33,14 +34,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two subjects on the same clips. `better` and `worse` count the clips on which they differ; `p` is the exact two-sided sign test."""
+    """Two subjects on the same clips. `better` and `worse` count the clips on which they differ; `p` is the exact two-sided test of McNemar."""
 
     better: int
     worse: int
 
     @property
     def p(self) -> float:
-        return min(1.0, 2 * sign_test(max(self.better, self.worse), min(self.better, self.worse)))
+        return mcnemar(self.better, self.worse)
 
     @property
     def word(self) -> str:
@@ -129,12 +130,12 @@ class Findings:
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        return read_json(self.folder / ENVIRONMENT) if (self.folder / ENVIRONMENT).exists() else {}
+        return read_environment(self.folder)
 
     @cached_property
     def flags(self) -> list[dict[str, Any]]:
         """Sanity flags."""
-        return flags(self.rows, self.config, read_json(self.folder / PROBES) if (self.folder / PROBES).exists() else [])
+        return flags(self.rows, self.config, read_probes(self.folder))
 
     def measured(self, subject: Subject, budget: str) -> list[Line]:
         """The lines of a subject under a budget."""
@@ -186,17 +187,16 @@ class Findings:
         if not (mine and theirs):
             return None
         if not self.targeted:
-            return self._paired(mine, theirs, lambda row: not robust(row))
-        return self._paired(mine, theirs, succeeded, among=right_before)  # a clip that is wrong anyway is no success, and no merit of the defense
+            return self._paired(mine, theirs, robust)
+        return self._paired(mine, theirs, lambda row: not succeeded(row), among=right_before)  # a clip that is wrong anyway is no success, and no merit of the defense
 
     def price(self, subject: Subject, other: Subject) -> Difference:
         """`subject` against `other` on clean clips."""
-        return self._paired(self.clean(subject), self.clean(other), lambda row: not right_before(row))
+        return self._paired(self.clean(subject), self.clean(other), right_before)
 
-    def _paired(self, mine: Line, theirs: Line, bad: Callable[[Row], bool], among: Callable[[Row], bool] = lambda row: True) -> Difference:
-        before, after = ({row["clip"]: bad(row) for row in self.of_line(line) if among(row)} for line in (theirs, mine))
-        both = before.keys() & after.keys()
-        return Difference(sum(before[clip] > after[clip] for clip in both), sum(before[clip] < after[clip] for clip in both))
+    def _paired(self, mine: Line, theirs: Line, good: Callable[[Row], bool], among: Callable[[Row], bool] = lambda row: True) -> Difference:
+        found = paired(self.of_line(theirs), self.of_line(mine), good, among)
+        return Difference(better=found.only_b, worse=found.only_a)
 
     @cached_property
     def _cells(self) -> dict[tuple, list[Row]]:
