@@ -8,7 +8,7 @@ import pytest
 
 from speechadv.evaluation import rows as row_files
 from speechadv.evaluation.aggregate import by_cell, classes, table, worst_rows
-from speechadv.evaluation.metrics import middle, robust, succeeded, summary
+from speechadv.evaluation.metrics import by_label, mean, middle, quality_medians, robust, succeeded, summary
 from speechadv.evaluation.statistics import sign_test, wilson
 from speechadv.report.tables import COLUMNS, as_csv, as_latex, as_markdown, cells_of_line, heads, latex
 
@@ -55,7 +55,10 @@ def test_denominators(row):
     assert line["clean_accuracy"] == 3 / 4 and line["robust_accuracy"] == 1 / 4 and line["targeted_success"] == 1 / 3
     assert (line["targeted_success_low"], line["targeted_success_high"]) == wilson(1, 3)
     assert line["snr_db_median"] == 30 and line["passes_mean"] == 10, "over the clips that were right, nulls left out"
-    assert middle([row(snr_db=None)], "snr_db") is None
+    assert middle([row(snr_db=None)], "snr_db") is mean([row(snr_db=None)], "snr_db") is None
+    assert line["linf_median"] == 0.002 and line["masking_excess_db_median"] == -1
+    untargeted = summary(rows[:1], targeted=False, attacked_adaptively=False)
+    assert untargeted["targeted_success"] is untargeted["robust_accuracy"] is untargeted["robust_accuracy_high"] is None
     assert [summary([row(queries=n) for n in asked], True, True)["queries_mean"] for asked in ((3, 0), (0, 0))] == [1.5, None], "null where none was asked"
     nothing = summary([row(before="no", target="go")], targeted=True, attacked_adaptively=True)
     assert nothing["targeted_success"] is nothing["targeted_success_low"] is None
@@ -97,6 +100,19 @@ def test_balanced_mean(row):
     entry = classes(rows)[0]
     assert [(e["label"], e["clips"], e["clean_accuracy"], e["robust_accuracy"]) for e in entry["labels"]] == [("no", 1, 0, 0), ("yes", 3, 1, 2 / 3)]
     assert entry["clean_accuracy_balanced"] == 0.5 and entry["robust_accuracy_balanced"] == pytest.approx(1 / 3)
+
+
+def test_accuracies_by_label_without_an_adaptive_attack_and_without_rows(row):
+    entry = by_label([row("1"), row("2", before="no")], attacked_adaptively=False)
+    assert entry["labels"] == [{"label": "yes", "clips": 2, "clips_right": 1, "clean_accuracy": 0.5, "robust_accuracy": None}]
+    assert entry["clean_accuracy_balanced"] == 0.5 and entry["robust_accuracy_balanced"] is None
+    assert by_label([], attacked_adaptively=True) == {"labels": [], "clean_accuracy_balanced": None, "robust_accuracy_balanced": None}
+
+
+def test_medians_of_quality_are_over_clips_heard_right(row):
+    rows = [row("1") | {"pesq": 2.0}, row("2") | {"pesq": 4.0}, row("3") | {"pesq": None}, row("4", before="no") | {"pesq": 1.0}]
+    assert quality_medians(rows) == {"pesq_median": 3.0} and quality_medians([row()]) == quality_medians([]) == {}
+    assert quality_medians([row(before="no") | {"pesq": 1.0}]) == {"pesq_median": None}
 
 
 def test_csv_is_exact(cell):
