@@ -84,6 +84,26 @@ def test_a_table_in_a_narrow_terminal(screen, capsys):
     assert f"In all lines: model {'resnet' * 9}." in out and max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines()[:-1])) <= 60
 
 
+GRID = [[model, defense, threat, budget, clean, f"{len(budget)}.0 [1.0, 20.0]", "30.1"] for model, clean in (("net", "90.0 [80.0, 95.0]"), ("net-at", "85.0 [75.0, 90.0]"))
+        for defense in ("none", "mp3:32") for threat in ("oblivious", "adaptive") for budget in ("snr:9", "linf:0.002")]
+GRID_HEADS = ["model", "defense", "threat", "budget", "clean %", "robust %", "SNR dB"]
+
+
+def test_a_grid_in_a_narrow_terminal_stands_in_groups(screen, capsys):
+    screen(True, width=36)
+    Voice().table(GRID_HEADS, [[*line[:6], f"{place}.5"] for place, line in enumerate(GRID)], numbers_from=4, whole="run/table.md")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert "net, none, adaptive: clean % 90.0 [80.0, 95.0]" in lines and "net-at, mp3:32, oblivious: clean % 85.0 [75.0, 90.0]" in lines, "what is the same stands in the head"
+    assert lines[-1] == "Too wide for here: SNR dB; see run/table.md." and max(len(line) for line in lines if line.startswith(" ")) <= 36
+    assert sum(line.startswith((" snr:9", " linf:0.002")) and line.endswith(".0 [1.0, 20.0]") for line in lines) == len(GRID)
+
+
+def test_one_line_in_a_narrow_terminal_is_a_line_a_column(screen, capsys):
+    screen(True, width=30)
+    Voice().table(GRID_HEADS, GRID[:1], numbers_from=4)
+    assert capsys.readouterr().out.splitlines()[:2] == ["model     net", "defense   none"]
+
+
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
 def test_no_escape_sequence_where_it_is_not_wanted(environment, screen, capfd):
     screen(True, **environment)

@@ -54,10 +54,10 @@ class Voice:
         if not self.as_json:
             click.echo(line)
 
-    def table(self, heads: Sequence[str], lines: Sequence[Sequence[str]], numbers_from: int = 1) -> None:
-        """A table of the result; its columns from `numbers_from` on are numbers."""
+    def table(self, heads: Sequence[str], lines: Sequence[Sequence[str]], numbers_from: int = 1, whole: str = "") -> None:
+        """A table of the result; its columns from `numbers_from` on are numbers. `whole` names the file that has all of it."""
         if not self.as_json:
-            terminal.show_table(heads, lines, numbers_from)
+            terminal.show_table(heads, lines, numbers_from, whole)
 
     def show(self, renderable: Any) -> None:
         """A part of the result that rich draws."""

@@ -86,7 +86,7 @@ def show(voice: Voice, head: list[str], lines: list[list[str]], flags: list[dict
     """The table on standard output, and where everything is."""
     from ..errors import shown
 
-    voice.table(head, lines, numbers_from=5)
+    voice.table(head, lines, numbers_from=5, whole=shown(out / "table.md"))
     say_flags(voice, flags)
     if not flags:
         voice.say("no sanity flag was raised")

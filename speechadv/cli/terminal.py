@@ -10,6 +10,7 @@ import click
 from ..errors import shown
 
 UNSEEN_WIDTH = 100_000  # columns of a table that goes into a pipe or a file: it is not folded
+NEEDED = 7  # numbers of a table that lines are grouped for, before any is left out: of an evaluation, down to the SNR
 SECONDS_BETWEEN_LINES = 60  # of progress where there is no terminal to draw a bar on
 
 
@@ -33,35 +34,90 @@ def show(renderable: Any, width: int | None = None) -> None:
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
-def show_table(heads: Sequence[str], lines: Sequence[Sequence[str]], numbers_from: int = 1) -> None:
+def show_table(heads: Sequence[str], lines: Sequence[Sequence[str]], numbers_from: int = 1, whole: str = "") -> None:
     """Print a table; columns from `numbers_from` on stand right.
 
-    In a terminal that is too narrow for it the columns that say the same in all lines become a line of text.
+    In a terminal that is too narrow for it the columns that say the same in all lines become a line of text, lines are grouped below their first
+    words, and numbers at the end are left out, by name; `whole` names the file that has them. A single line becomes a line a column.
     """
-    from rich.measure import Measurement
-
     heads, lines = [shown(head) for head in heads], [[shown(cell) for cell in line] for line in lines]
-    screen, keep = console(), range(len(heads))
-    if len(lines) > 1 and Measurement.get(screen, screen.options.update(width=UNSEEN_WIDTH), _table(heads, lines, keep, numbers_from)).maximum > screen.width:
-        keep = [i for i in keep if len({line[i] for line in lines}) > 1]
-    table = _table(heads, lines, keep, numbers_from)
-    least = Measurement.get(screen, screen.options.update(width=UNSEEN_WIDTH), table).minimum
-    show(table, max(least + 2 * len(keep), screen.width))  # where words would be cut it runs over the edge
-    same = [f"{head} {lines[0][i]}" for i, head in enumerate(heads) if i not in keep]
+    width = console().width
+    if _width(heads, lines, range(len(heads)), numbers_from) <= width or not lines:
+        return _show_groups(heads, lines, [], range(len(heads)), numbers_from)
+    if len(lines) == 1:
+        longest = max(map(len, heads))
+        return click.echo("\n".join(f"{head:<{longest}}  {word}" for head, word in zip(heads, lines[0])))
+    differs = [i for i in range(len(heads)) if len({line[i] for line in lines}) > 1]
+    heading, inside = _grouped(heads, lines, differs, numbers_from, width)
+    fitting = list(inside)
+    while len(fitting) > 1 and fitting[-1] >= numbers_from and _width(heads, lines, fitting, numbers_from) > width:
+        fitting.pop()
+    _show_groups(heads, lines, heading, fitting, numbers_from)
+    same = [f"{heads[i]} {lines[0][i]}" for i in range(len(heads)) if i not in differs]
     if same:
         click.echo(f"In all lines: {', '.join(same)}.")
+    if len(fitting) < len(inside):
+        click.echo(f"Too wide for here: {', '.join(heads[i] for i in inside[len(fitting):])}{whole and f'; see {whole}'}.")
+    return None
+
+
+def _grouped(heads: Sequence[str], lines: Sequence[Sequence[str]], columns: list[int], numbers_from: int, width: int) -> tuple[list[int], list[int]]:
+    """The columns for the heads of groups and those for their lines: as few of the first words lead a group as make the rest fit, the last word none."""
+    inside = columns
+    for by in range(max(1, sum(i < numbers_from for i in columns))):
+        leading = columns[:by]
+        inside = [i for i in columns[by:] if not by or not _same_within(lines, leading, i)]
+        if _width(heads, lines, [i for i in inside if i < numbers_from + NEEDED], numbers_from) <= width:
+            break
+    return [i for i in columns if i not in inside], inside
+
+
+def _same_within(lines: Sequence[Sequence[str]], leading: Sequence[int], column: int) -> bool:
+    """Whether lines that agree in the leading columns agree in this one."""
+    return len({tuple(line[i] for i in leading) for line in lines}) == len({(*(line[i] for i in leading), line[column]) for line in lines})
+
+
+def _show_groups(heads: Sequence[str], lines: Sequence[Sequence[str]], heading: Sequence[int], inside: Sequence[int], numbers_from: int) -> None:
+    """The table of the columns `inside`; lines that agree in the columns `heading` stand below a line that says these."""
+    screen = console()
+    screen.width = max(screen.width, _width(heads, lines, inside, numbers_from))  # where words would be cut it runs over the edge
+    with screen.capture() as capture:
+        screen.print(_table(heads, lines, inside, numbers_from))
+    drawn = [line.rstrip() for line in capture.get().rstrip().splitlines()]
+    before: list[str] = []
+    for line, text in zip([*[None] * (len(drawn) - len(lines)), *lines], drawn):
+        group = [line[i] for i in heading] if line else []
+        if group != before:
+            words = ", ".join(word for i, word in zip(heading, group) if i < numbers_from)
+            click.echo(f"{before and chr(10) or ''}{': '.join(filter(None, (words, _numbers(heads, group, heading, numbers_from))))}")
+        before = group
+        click.echo(text)
+
+
+def _numbers(heads: Sequence[str], group: Sequence[str], heading: Sequence[int], numbers_from: int) -> str:
+    return ", ".join(f"{heads[i]} {word}" for i, word in zip(heading, group) if i >= numbers_from)
+
+
+def _width(heads: Sequence[str], lines: Sequence[Sequence[str]], keep: Sequence[int], numbers_from: int) -> int:
+    """Of a table with nothing folded but heads."""
+    from rich.measure import Measurement
+
+    screen = console()
+    return Measurement.get(screen, screen.options.update(width=UNSEEN_WIDTH), _table(heads, lines, keep, numbers_from)).minimum
 
 
 def _table(heads: Sequence[str], lines: Sequence[Sequence[str]], keep: Sequence[int], numbers_from: int):
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
     for i in keep:
-        table.add_column(Text(heads[i]), justify="right" if i >= numbers_from else "left", no_wrap=i < numbers_from, overflow="fold")
+        wide = max((cell_len(line[i]) for line in lines), default=0)
+        table.add_column(Text(heads[i]), justify="right" if i >= numbers_from else "left", overflow="fold", min_width=max(wide, *map(cell_len, heads[i].split(" "))))
     for line in lines:
-        table.add_row(*(Text(line[i]) for i in keep))
+        table.add_row(*(Text(line[i], no_wrap=True) for i in keep))
     return table
 
 
