@@ -18,12 +18,15 @@ from ..attacks.gradient import last_iterate
 from ..attacks.steps import Plain
 from ..audio import write_bytes
 from ..budgets import parse_budget
+from ..budgets.base import Budget
 from ..errors import SpeechAdvError, shown
 from ..goals import Misclassify
 from ..memory import out_of_memory
 from ..models.layers import folded
 from ..randomness import derived_seed
 from .examples import Examples
+from .normalisation import synchronise
+from .processes import ALONE, Group
 from .settings import TrainingConfig
 from .validation import Validator
 from .views import Views
@@ -54,15 +57,19 @@ class Trainer:
         folder: of the run; the checkpoint lies there.
         progress: wraps the batches of an epoch with a bar.
         say: prints a line for the user.
+        group: the processes that share each batch.
     """
 
     def __init__(self, config: TrainingConfig, model: nn.Module, views: Views, targets: Targets, train: Examples, validator: Validator,
-                 folder: Path, progress: Callable, say: Callable[[str], None]):
-        self.config, self.model, self.views, self.targets, self.train = config, model, views, targets, train
+                 folder: Path, progress: Callable, say: Callable[[str], None], group: Group = ALONE):
+        self.config, self.views, self.targets, self.train, self.group = config, views, targets, train, group
+        self.model = synchronise(model) if group.joined else model
         self.validator, self.folder, self.progress, self.say = validator, folder, progress, say
         self.device = next(model.parameters()).device
         self.average = AveragedModel(model, avg_fn=running_average(config.averaging), use_buffers=True) if config.averaging else None
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate)
+        self.replica = group.replica(model)
+        self.starts = torch.Generator() if group.joined else torch.default_generator  # of random starts: the same ones however many processes there are
         self.state = State()
         self.best: dict[str, Tensor] = {}
 
@@ -77,11 +84,17 @@ class Trainer:
             started = time.monotonic()
             # Dropout and the inner attack draw from a state of their own, so that a resumed epoch is the same epoch and the caller's state is untouched.
             with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-                torch.manual_seed(derived_seed(self.config.seed, "epoch", epoch))
+                self.seed(epoch)
                 loss = self.within_memory(epoch)
             self.finish_epoch(epoch, loss, time.monotonic() - started)
         self.model.load_state_dict(self.best)
         return self.model.eval()
+
+    def seed(self, epoch: int) -> None:
+        """Of an epoch. Among several processes dropout draws in each for itself, random starts in all alike."""
+        torch.manual_seed(derived_seed(self.config.seed, "epoch", epoch, *(["process", self.group.rank] if self.group.joined else [])))
+        if self.group.joined:
+            self.starts.manual_seed(derived_seed(self.config.seed, "epoch", epoch))
 
     def within_memory(self, epoch: int) -> float:
         """An epoch; running out of memory becomes one line. The batch is not halved: it is part of what the config asks for."""
@@ -98,41 +111,57 @@ class Trainer:
         order = np.random.default_rng(derived_seed(self.config.seed, "order", epoch)).permutation(len(self.train.clips))
         view = epoch % self.config.views if self.config.views else epoch
         batches = [order[i : i + self.config.batch_size] for i in range(0, len(order), self.config.batch_size)]
-        batches = [b for b in batches if len(b) > 1]  # batch normalisation needs two
+        batches = [b for b in batches if len(b) >= max(2, self.group.size)]  # batch normalisation needs two, each process one
         total = 0.0
         self.model.train()
         for number, indices in enumerate(self.progress(batches, f"epoch {epoch + 1} of {self.config.epochs}")):
             self.set_learning_rate(epoch + number / len(batches))
-            waveforms = self.views(indices, view).to(self.device)
-            targets = self.targets(indices, view, waveforms).to(self.device)
-            loss = cross_entropy(self.model(self.attacked(waveforms, targets, epoch)), targets)
+            share = self.group.mine(indices)
+            waveforms = self.views(share, view).to(self.device)
+            targets = self.targets(share, view, waveforms).to(self.device)
+            loss = cross_entropy(self.replica(self.attacked(waveforms, targets, epoch, len(indices))), targets)
+            loss = loss * (len(share) * self.group.size / len(indices))  # the mean of this over the processes is the mean over the batch
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
             self.optimizer.step()
             if self.average:
                 self.average.update_parameters(self.model)
-            total += loss.item() * len(indices)
+            total += loss.item() * len(indices) / self.group.size
+        total = sum(self.group.gathered(total))
         if not math.isfinite(total):
             raise SpeechAdvError(f"training diverged in epoch {epoch + 1}: the loss is {total}; a lower learning_rate may help")
         return total / sum(map(len, batches))
 
-    def attacked(self, waveforms: Tensor, targets: Tensor, epoch: int) -> Tensor:
-        """The batch under the adversary of this epoch; the network in evaluation mode with folded normalisation, as it will be deployed."""
+    def attacked(self, waveforms: Tensor, targets: Tensor, epoch: int, size: int) -> Tensor:
+        """This process's share of a batch of `size` under the adversary of this epoch; the network in evaluation mode with folded normalisation, as it will be
+        deployed. The copy is of the replica itself: the passes of the attack are no business of the other processes."""
         adversary = self.config.adversary
         steps = adversary.steps_at(epoch) if adversary else 0
-        kept = round(len(waveforms) * adversary.clean_share) if steps else len(waveforms)
-        if kept == len(waveforms):
+        kept = round(size * adversary.clean_share) if steps else size
+        if kept == size:
             return waveforms
-        clean, wanted = waveforms[kept:], targets[kept:]
+        own = self.group.mine_of_first(kept)
+        clean, wanted = waveforms[own:], targets[own:]
         generators = [torch.default_generator] * len(clean)  # forked and seeded by the epoch
         budget = parse_budget(adversary.budget_at(epoch), self.model.sample_rate)
+        start = self.shared_start(budget, clean, kept, size) if self.group.size > 1 else None  # drawn also where all of the share stays clean
+        if not len(clean):
+            return waveforms
         problem = Problem(folded(self.model), clean, Misclassify(wanted.argmax(1)), budget.bind(clean), generators)
         # The soft targets are the adversary's as well (RSLAD, Zi et al. 2021): it drives the network away from what the teacher hears.
         loss = (lambda logits: cross_entropy(logits, wanted, reduction="none")) if adversary.loss == "cross_entropy" else adversary.loss
         step_size = adversary.step_size or min(1.0, 1.25 / steps)
-        perturbation = last_iterate(problem, problem.bound.random_start(generators), steps=steps, rule=Plain(step_size), loss=loss)
-        return torch.cat([waveforms[:kept], clean + perturbation])
+        start = problem.bound.random_start([self.starts] * len(clean)) if start is None else start
+        perturbation = last_iterate(problem, start, steps=steps, rule=Plain(step_size), loss=loss)
+        return torch.cat([waveforms[:own], clean + perturbation])
+
+    def shared_start(self, budget: Budget, clean: Tensor, kept: int, size: int) -> Tensor:
+        """Random starts of this process's attacked clips, as one process would have drawn them: those of the others' clips, silence here, are dropped."""
+        mine = [place - kept for place in self.group.mine(range(size)) if place >= kept]
+        every = clean.new_zeros(size - kept, clean.shape[1])
+        every[mine] = clean
+        return budget.bind(every).random_start([self.starts] * len(every))[mine]
 
     def set_learning_rate(self, epoch: float) -> None:
         """Linear warm-up, then a cosine to zero."""
@@ -147,13 +176,15 @@ class Trainer:
         if (epoch + 1) % self.config.validate_every == 0 or epoch + 1 == self.config.epochs:
             candidate = self.average.module if self.average else self.model
             with frozen(candidate):
-                row |= self.validator(candidate)
+                row |= self.validator(candidate, self.group)
+            self.group.check_alike(list(candidate.state_dict().values()), f"epoch {epoch + 1}")
             if row["score"] > self.state.best_score:
                 self.state.best_score, self.state.best_epoch = row["score"], epoch + 1
                 self.best = {k: v.detach().cpu().clone() for k, v in candidate.state_dict().items()}
         self.state.history.append(row)
         self.state.epoch = epoch + 1
-        self.save()
+        if self.group.leads:
+            self.save()
         numbers = ", ".join(f"{k} {v:.4f}" for k, v in row.items() if k != "epoch")
         self.say(f"epoch {epoch + 1}: {numbers} ({seconds:.0f} s)")
 
@@ -173,10 +204,10 @@ class Trainer:
 
     def resume(self) -> None:
         """Go on from the checkpoint, if there is one. A broken one is refused by name."""
-        if not self.checkpoint.exists():
+        if not self.group.sent(self.checkpoint.exists()):
             return
         try:
-            content = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            content = self.group.sent(torch.load(self.checkpoint, map_location=self.device, weights_only=True) if self.group.leads else None)
             self.model.load_state_dict(content["model"])
             if self.average:
                 self.average.load_state_dict(content["average"])
@@ -186,7 +217,8 @@ class Trainer:
         except Exception as problem:  # whatever a foreign or torn file makes torch raise
             raise SpeechAdvError(f"'{shown(self.checkpoint)}': expected a checkpoint of this run, got a broken or foreign file "
                                  f"({type(problem).__name__}); remove it to start afresh") from None
-        self.write_history()  # a kill may have come between the checkpoint and this
+        if self.group.leads:
+            self.write_history()  # a kill may have come between the checkpoint and this
         self.say(f"going on after epoch {self.state.epoch}")
 
 

@@ -20,19 +20,21 @@ from ..errors import ConfigError, DataError, InputError, shown
 from ..locks import locked
 from ..models.further import identity, is_word, trainable
 from ..models.layers import count_parameters
-from ..models.pretrained import save_model
+from ..models.pretrained import read_card, save_model
 from ..models.resolve import resolve_model
 from ..randomness import derived_seed
 from ..registry import create
 from .examples import Examples, Material, recorded, rehearsal
 from .loop import Trainer, hard_targets
+from .processes import ALONE, Group
 from .settings import TrainingConfig
 from .teaching import Teachers, cached_answers, soft_targets
 from .validation import Validator
 from .views import Views
 
 
-def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: str = "", progress: Callable, say: Callable[[str], None]) -> Path:
+def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: str = "", progress: Callable, say: Callable[[str], None],
+          group: Group = ALONE) -> Path:
     """Train as the config says and write weights and card into `out`. A killed run goes on when it is called again.
 
     Args:
@@ -42,28 +44,33 @@ def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: st
         command: what to print in the card to make it again.
         progress: wraps an iterable with a bar.
         say: prints a line.
+        group: the processes that share the work; each calls this, the first one alone writes.
 
     Returns:
         The path of the weights.
     """
-    check_folder(out, config)
-    task = named_task(config.task)
-    model = new_model(config, task.labels).to(device)
-    task = replace(task, labels=tuple(model.labels))
-    material = gather(config, task, model.sample_rate)
-    train_set, validation = material.train, material.validation
-    views = Views(train_set.clips, material.noises, train_set.silence, config.augmentation, config.seed, model.sample_rate)
-    teachers = new_teachers(config, train_set.labels, model.sample_rate, device)
-    adversary = config.adversary.budget if config.adversary else None
-    validator = Validator(validation, adversary, config.validation_clips, seed=config.seed)
-    with claimed(out, config):  # all that can be wrong has been looked at
+    with group.agreeing():
+        if group.leads:
+            check_folder(out, config)
+        configs.require(config.batch_size >= group.size, "batch_size", f"a clip for each of the {group.size} processes", config.batch_size)
+        task = named_task(config.task)
+        model = new_model(config, task.labels).to(device)
+        task = replace(task, labels=tuple(model.labels))
+        material = group.one_a_machine(lambda: gather(config, task, model.sample_rate))
+        train_set, validation = material.train, material.validation
+        views = Views(train_set.clips, material.noises, train_set.silence, config.augmentation, config.seed, model.sample_rate)
+        teachers = new_teachers(config, train_set.labels, model.sample_rate, device)
+        adversary = config.adversary.budget if config.adversary else None
+        validator = Validator(validation, adversary, config.validation_clips, seed=config.seed)
+    with claimed(out, config) if group.leads else contextlib.nullcontext():  # all that can be wrong has been looked at
         say(f"{config.name}: {count_parameters(model):,} parameters, {len(train_set.clips):,} training and {len(validation.clips):,} validation clips")
-        targets = make_targets(config, teachers, train_set, views, device, progress)
+        targets = make_targets(config, teachers, train_set, views, device, progress, group)
         started = time.monotonic()
-        trainer = Trainer(config, model, views, targets, train_set, validator, out, progress, say)
+        trainer = Trainer(config, model, views, targets, train_set, validator, out, progress, say, group)
         best = trainer.run()
         say(f"best on validation after epoch {trainer.state.best_epoch}: {trainer.state.best_score:.4f} ({time.monotonic() - started:.0f} s in this process)")
-        return save_model(best, card(config, best, trainer, command), out)
+        content = card(config, best, trainer, command)
+        return save_model(best, content, out) if group.leads else out / f"{config.name}.safetensors"
 
 
 def gather(config: TrainingConfig, task: Task, sample_rate: int) -> Material:
@@ -103,7 +110,7 @@ def new_model(config: TrainingConfig, labels) -> nn.Module:
     """The network: one of the registry with fresh weights, or someone's with its own; or either with the weights that `start_from` names."""
     model = further(config, labels) if is_word(config.model) else fresh(config, labels)
     if config.start_from:
-        source = resolve_model(config.start_from)
+        source = resolve_model(config.start_from, trust=same_code(config))
         try:
             model.load_state_dict(source.state_dict())
         except RuntimeError:
@@ -120,6 +127,11 @@ def further(config: TrainingConfig, labels) -> nn.Module:
         odd = sorted(set(model.labels) ^ set(labels))[0]
         raise ConfigError(f"task: expected the words of '{shown(config.model)}', but '{shown(odd)}' is in only one of the two; name the words: task = [...]")
     return model
+
+
+def same_code(config: TrainingConfig) -> bool:
+    """Whether the weights of `start_from` belong to the very factory that the config trains: it has run already."""
+    return is_word(config.model) and Path(config.start_from).suffix == ".safetensors" and read_card(config.start_from)["architecture"] == config.model
 
 
 def fresh(config: TrainingConfig, labels) -> nn.Module:
@@ -141,7 +153,8 @@ def new_teachers(config: TrainingConfig, labels, sample_rate: int, device: str) 
     return Teachers(models, labels).to(device).eval().requires_grad_(False)
 
 
-def make_targets(config: TrainingConfig, teachers: Teachers | None, train_set: Examples, views: Views, device: str, progress: Callable) -> Callable:
+def make_targets(config: TrainingConfig, teachers: Teachers | None, train_set: Examples, views: Views, device: str, progress: Callable,
+                 group: Group = ALONE) -> Callable:
     """The function that gives a batch its targets: hard, or mixed with what the teachers hear in the same view."""
     classes, silence = torch.from_numpy(train_set.classes), torch.from_numpy(train_set.silence)
     count, settings = len(train_set.labels), config.teaching
@@ -159,7 +172,8 @@ def make_targets(config: TrainingConfig, teachers: Teachers | None, train_set: E
     if not config.views:
         return lambda indices, view, waveforms: soft_targets(answer(waveforms), hard(indices), silence[indices], settings)
     path = cache_folder() / f"teacher-{cache_key(config, train_set, answer, device)}.npy"
-    table = cached_answers(path, len(classes), config.views, count, lambda indices, view: answer(views(indices, view).to(device)), progress)
+    table = group.one_a_machine(lambda: cached_answers(path, len(classes), config.views, count,
+                                                       lambda indices, view: answer(views(indices, view).to(device)), progress))
     return lambda indices, view, waveforms: soft_targets(torch.from_numpy(table[view, indices]).float(), hard(indices), silence[indices], settings)
 
 
