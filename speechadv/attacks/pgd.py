@@ -86,7 +86,7 @@ class Noise(Attack):
         draws: independent draws; a clip that is there leaves.
     """
 
-    white_box, label_suffices = False, True
+    white_box, label_suffices, one_by_one = False, True, True
 
     def __init__(self, draws: int = 1):
         if draws < 1:

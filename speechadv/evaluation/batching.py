@@ -4,9 +4,13 @@ import time
 import torch
 from torch import Tensor, nn
 
+from ..attacks.base import FULL_CALL
+
 SIZES = (16, 32, 64, 128, 256)
 USUAL = 32  # without a measurement
 FROM = 2 * USUAL  # clips; for fewer a measurement takes longer than it saves
+BLOCK = 4 * FULL_CALL  # clips that an attack gets which asks one question a clip at a time: its calls are full until three of four clips have left
+COPIES = 16  # of a clip that such an attack holds, about
 SHARE = 4  # of the memory that is free, one part in so many
 SLOWER = 1.1  # than the best so far: larger sizes are not tried
 
@@ -33,6 +37,11 @@ def best_batch_size(model: nn.Module, clips: Tensor, memory: int | None = None) 
         if seconds > SLOWER * fastest:
             break
     return best
+
+
+def block_of_questions(samples: int, device: torch.device) -> int:
+    """Clips at a time for an attack that asks one question a clip at a time, each of so many samples: BLOCK, or what fits into a quarter of the free memory."""
+    return max(USUAL, min(BLOCK, free_memory(device) // SHARE // (4 * COPIES * samples)))
 
 
 def bytes_of_a_clip(model: nn.Module, clips: Tensor) -> int:

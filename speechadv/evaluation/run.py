@@ -129,6 +129,13 @@ class Plan:
         with frozen(first), torch.random.fork_rng():  # what is random in it may draw from the global state
             return batching.best_batch_size(first, waveforms(self.clips.pcm[:2]).to(self.worker.device))
 
+    def block(self, craft: Craft) -> int:
+        """Clips that an attack gets at a time. More where it asks one question a clip: the network hears them in calls of its own size, and clips that
+        leave make no call smaller as long as others wait."""
+        if self.config.batch_size or not craft.attack.make().one_by_one or access(self.worker.attacked(craft)) != "gradient":
+            return self.batch_size
+        return max(self.batch_size, batching.block_of_questions(self.clips.pcm.shape[1], torch.device(self.worker.device)))
+
     @cached_property
     def place(self) -> dict[str, int]:
         """The index of each clip."""
@@ -230,7 +237,7 @@ def missing_items(plan: Plan, have: set[tuple]) -> Iterator[Item]:
 
 def _blocks(plan: Plan, craft: Craft, rows: list[int]) -> Iterator[tuple[fitting.Fold | None, list[int]]]:
     """The rows in blocks; those of an attack that learns, fold by fold."""
-    size = plan.batch_size
+    size = plan.block(craft)
     for fold in fitting.folds(plan.clips) if craft.attack.make().learns else [None]:
         held = [row for row in rows if fold is None or fold.holds(plan.clips.names[row])]
         for start in range(0, len(held), size):
@@ -245,9 +252,9 @@ def learn(plan: Plan, items: list[Item], bar: Bar) -> None:
     with bar(len(wanted), "fitting") as advance:
         for path, (item, target) in wanted.items():
             (fold,) = (fold for fold in fitting.folds(plan.clips) if fold.holds(item.names[0]))
-            started = time.perf_counter()
+            started, busy = time.perf_counter(), time.process_time()
             fitting.make(plan.out / path, plan.config, item.craft, fold, target, plan.worker.attacked(item.craft), plan.worker.device)
-            note_time(plan, Done(item.part(slice(0, 0)), attack_seconds=time.perf_counter() - started))
+            note_time(plan, Done(item.part(slice(0, 0)), [], time.perf_counter() - started, time.process_time() - busy))
             advance(1)
 
 
@@ -273,7 +280,7 @@ def note_time(plan: Plan, done: Done) -> None:
     craft = done.item.craft
     line = {"model": craft.model, "defense": craft.defense, "attack": str(craft.attack), "budget": craft.budget, "seed": craft.seed,
             "clips": len(done.item.names), "rows": len(done.rows), "attack_seconds": round(done.attack_seconds, 4),
-            "scoring_seconds": round(done.scoring_seconds, 4)}
+            "attack_cpu_seconds": round(done.attack_cpu_seconds, 4), "scoring_seconds": round(done.scoring_seconds, 4)}
     row_files.append_lines(plan.out / TIMING, json.dumps(line) + "\n")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..attacks.base import frozen, padded_call
+from ..attacks.base import AttackResult, frozen, padded_call
 from ..budgets import parse_budget
 from ..defenses import Defended, parse_defense
 from ..defenses.base import SURROGATE
@@ -30,6 +30,7 @@ from .sounds import amplified, cell_folder, clean_path, craft_folder, levels, sa
 
 
 TRIES = 3  # of a clip that fails
+SCORED = 256  # clips at a time
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,12 @@ class Item:
 
 @dataclass
 class Done:
-    """What came of an item: rows, seconds, notices, and why clips have no rows."""
+    """What came of an item: rows, seconds (those of the attack also as processor time of this process), notices, and why clips have no rows."""
 
     item: Item
     rows: list[Row] = field(default_factory=list)
     attack_seconds: float = 0.0
+    attack_cpu_seconds: float = 0.0
     scoring_seconds: float = 0.0
     notices: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
@@ -90,6 +92,7 @@ class Done:
         """Put another part of the same item behind this one."""
         self.rows += other.rows
         self.attack_seconds += other.attack_seconds
+        self.attack_cpu_seconds += other.attack_cpu_seconds
         self.scoring_seconds += other.scoring_seconds
         self.notices += other.notices
         self.failed |= other.failed
@@ -157,18 +160,23 @@ class Worker:
         return done
 
     def _do(self, item: Item) -> Done:
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         craft, clean = item.craft, waveforms(item.pcm)
         model, attack = self.attacked(craft), craft.attack.make()
         if item.fits:
             fitting.load(self.run, item.fits, attack, model)
         result = attack(model, clean.to(self.device), goal_of(item, model.labels, self.device), parse_budget(craft.budget, model.sample_rate),
                                      generators=clip_generators(craft.seed, str(craft), item.names))
-        attacked = time.perf_counter()
-        saved_clips = self._save(item, clean, result.adversarial.cpu())
-        common = saved_clips | {"passes": result.passes.tolist(), "queries": result.queries.tolist(), "reached": result.reached.tolist()}
-        rows = [row for cell in item.cells for row in self._score(item, cell, clean, common)]
-        return Done(item, rows, attacked - started, time.perf_counter() - attacked)
+        attacked, busy = time.perf_counter(), time.process_time() - busy
+        parts = [slice(start, start + SCORED) for start in range(0, len(clean), SCORED)]
+        rows = [row for part in parts for row in self._rows(item.part(part), clean[part], result, part)]
+        return Done(item, rows, attacked - started, busy, time.perf_counter() - attacked)
+
+    def _rows(self, item: Item, clean: Tensor, result: AttackResult, part: slice) -> list[Row]:
+        """The rows of an item's clips, which are this part of the attacked ones."""
+        found = {name: getattr(result, name)[part].tolist() for name in ("passes", "queries", "reached")}
+        common = self._save(item, clean, result.adversarial[part].cpu()) | found
+        return [row for cell in item.cells for row in self._score(item, cell, clean, common)]
 
     def _save(self, item: Item, clean: Tensor, adversarial: Tensor) -> dict[str, list]:
         """Columns of what a craft made: the adversarial clips as read back from their files, the files' names, levels."""

@@ -42,3 +42,24 @@ def test_a_model_without_a_gradient_has_a_size_too(clips):
             return torch.zeros(len(waveforms), 2)
 
     assert batching.best_batch_size(Deaf(), clips) in batching.SIZES
+
+
+def test_attacks_that_ask_one_by_one_get_larger_blocks(settings, tmp_path, monkeypatch):
+    from speechadv.evaluation.run import missing_items, prepare
+
+    monkeypatch.setattr(batching, "USUAL", 8)
+    grid = dict(attacks=[{"name": "pgd", "steps": 1}, {"name": "square", "queries": 2}, {"name": "nes", "queries": 3, "samples": 2}], threats=["adaptive", "black-box"],
+                defenses=["none"], clips=15)
+    blocks = {}
+    for size in (0, 3):
+        plan = prepare(settings(batch_size=size, **grid), tmp_path / "run")
+        for item in missing_items(plan, set()):
+            blocks.setdefault((item.craft.attack.name, size), []).append(len(item.names))
+    assert blocks["square", 0] == [15] and blocks["pgd", 0] == blocks["nes", 0] == [8, 7]
+    assert blocks["square", 3] == blocks["pgd", 3], "who names a batch size gets it"
+
+
+def test_larger_blocks_stay_within_the_memory(monkeypatch):
+    for free, most in ((10**12, batching.BLOCK), (batching.SHARE * 100 * 4 * batching.COPIES * 16000, 100), (0, batching.USUAL)):
+        monkeypatch.setattr(batching, "free_memory", lambda device: free)
+        assert batching.block_of_questions(16000, torch.device("cpu")) == most

@@ -63,6 +63,8 @@ def test_oblivious_clips_are_those_of_the_undefended_model(rows):
 def test_what_a_run_holds(finished, rows):
     names = {path.name for path in finished.iterdir()}
     assert {"config.toml", "environment.json", "rows.jsonl", "timing.jsonl", "probes.json", "audio", "table.csv", "table.md", "table.tex", "result.json", "index.html"} <= names
+    times = [json.loads(line) for line in (finished / "timing.jsonl").read_text().splitlines()]
+    assert times and all(item["attack_seconds"] > 0 and item["attack_cpu_seconds"] >= 0 for item in times)
     kept = {path.relative_to(finished).as_posix() for path in (finished / "audio").rglob("*.wav")}
     assert kept == {row[key] for row in rows for key in SOUNDS if row[key]}
     environment = json.loads((finished / "environment.json").read_text())

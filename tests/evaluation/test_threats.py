@@ -9,7 +9,8 @@ from speechadv.errors import ConfigError
 from speechadv.evaluation.cells import cells, under_threats
 from speechadv.evaluation.run import evaluate
 from speechadv.evaluation.settings import EvaluationConfig
-from speechadv.randomness import uniform
+from speechadv.evaluation.verify import verify
+from speechadv.randomness import clip_generators, uniform
 from speechadv.registry import _entries
 from speechadv.report.tables import NOT_ADAPTIVE
 
@@ -95,6 +96,15 @@ def test_a_random_defense_repeats_and_its_draws_are_counted(settings, tmp_path, 
     assert rows[0] == rows[1]
     from speechadv.evaluation.rows import read_finished
     assert {row["passes"] for row in read_finished(tmp_path / "a" / "rows.jsonl")} <= {0, 3 * 4}
+
+
+def test_verify_draws_what_the_run_drew(settings, tmp_path, no_page, monkeypatch):
+    monkeypatch.setitem(_entries["defense"], "wobble", Wobble)
+    evaluate(settings(attacks=["fgsm", "noise"], defenses=["wobble"], threats=["adaptive", "black-box"], draws=2, clips=4, batch_size=3), tmp_path / "run")
+    verdict = verify(tmp_path / "run")
+    assert verdict.same and verdict.scored == 8 and [line.split(":")[0] for line in verdict.unchecked] == ["wobble is random"]
+    monkeypatch.setattr("speechadv.evaluation.verify.scorer.clip_generators", lambda seed, cell, clips: clip_generators(seed + 1, cell, clips))
+    assert sum("is not what wobble makes" in line for line in verify(tmp_path / "run").differences) == 8, "other draws, other sound"
 
 
 def test_the_command_takes_the_option(run, settings, tmp_path, no_page):

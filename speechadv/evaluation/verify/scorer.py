@@ -3,7 +3,7 @@ import hashlib
 from collections import defaultdict
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from ...defenses import NONE, Defended, parse_defense
 from ...errors import InputError, SpeechAdvError, shown
 from ...masking import MaskingModel
 from ...models.resolve import resolve_model
+from ...randomness import clip_generators, drawing
 from ..folder import ENVIRONMENT, ROWS
 from ..quality import MEASURES, columns_of
 from ..rows import Row
@@ -20,10 +21,12 @@ from ..run import Bar
 from ..settings import EvaluationConfig
 from ..work import fingerprint
 from . import sounds
+from .counts import KEYS
 from .verdict import Verdict, alike
 
 SOUNDS = ("clean_audio", "adversarial_audio", "perturbation_audio", "defended_audio")
 PROBABILITIES = {"clean_prediction": "clean_probabilities", "adversarial_prediction": "adversarial_probabilities"}
+DRAWN = ("before", "behind", "after")  # the run's three occasions to draw, see Worker._score
 CLOSE_DB = 0.02  # of masking excess: the rows' spectra are float32
 CLOSE_QUALITY = 1e-6  # in the measure's own unit
 ROUNDING = 1.0  # steps of 16 bit that an amplified change may be off: its own rounding and the float's
@@ -130,26 +133,25 @@ class Scorer:
                 self._differs(number, f"{name}: the files say {value}, the row {row[name]}")
 
     def _hear(self, defended: Defended, threat: str, read: Read) -> None:
-        """Verdicts: before and after, behind the defense."""
+        """Verdicts: before and after, behind the defense. What is random draws again what it drew in the run."""
         clean, adversarial = ([clips[key] for _, _, clips in read] for key in SOUNDS[:2])
-        if not defended.stochastic:
-            self._compare(read, "clean_prediction", defended, self._behind(defended, clean))
+        drawn = {word: [g for _, row, _ in read for g in clip_generators(row["seed"], f"{_cell_key(row)}|{word}", [row["clip"]])] for word in DRAWN}
+        if not _repeats(defended):
+            self.verdict.cannot_judge(f"{shown(read[0][1]['defense'])} or the model behind it is random, and cannot be told what to draw: verdicts stand unjudged")
+            return
+        self._compare(read, "clean_prediction", defended, self._behind(defended, clean, drawn["before"]), drawn["before"])
+        after = again = self._behind(defended, adversarial, drawn["behind"])
         if all("defended_audio" in clips for _, _, clips in read):
             after = [clips["defended_audio"] for _, _, clips in read]
-            if not defended.stochastic:
-                self._same_sound(read, after, self._behind(defended, adversarial))
-        else:
-            after = self._behind(defended, adversarial)
-        if defended.stochastic:
-            self.verdict.cannot_judge(f"{shown(read[0][1]['defense'])} is random: what it made of the clips and its verdicts on clean ones stand unjudged")
-        self._compare(read, "adversarial_prediction", defended, after)
+            self._same_sound(read, after, again)
+        self._compare(read, "adversarial_prediction", defended, after, drawn["after"])
         self._claims(defended, threat, read, adversarial)
 
-    def _behind(self, defended: Defended, clips: list[np.ndarray]) -> list[np.ndarray]:
+    def _behind(self, defended: Defended, clips: list[np.ndarray], generators: Sequence[torch.Generator] = ()) -> list[np.ndarray]:
         """What the model behind the defense hears, as it would be saved."""
         if not len(defended.defenses):
             return clips
-        with torch.no_grad():
+        with torch.no_grad(), drawing(defended, generators):
             batch = torch.from_numpy((np.stack(clips) / sounds.FULL_SCALE).astype(np.float32)).to(self.device)
             return list(np.rint(defended.defend(batch).cpu().numpy().astype(np.float64) * sounds.FULL_SCALE).astype(np.int64))
 
@@ -158,9 +160,9 @@ class Scorer:
             if not np.array_equal(there, made):
                 self._differs(number, f"'{shown(row['defended_audio'])}' is not what {shown(row['defense'])} makes of the adversarial clip")
 
-    def _compare(self, read: Read, column: str, defended: Defended, clips: list[np.ndarray]) -> None:
+    def _compare(self, read: Read, column: str, defended: Defended, clips: list[np.ndarray], generators: Sequence[torch.Generator]) -> None:
         labels, probabilities = list(defended.labels), PROBABILITIES[column]
-        for (number, row, _), answer in zip(read, sounds.logits(defended.model, clips, self.device)):
+        for (number, row, _), answer in zip(read, sounds.logits(defended.model, clips, self.device, generators)):
             words = sounds.heard(answer, labels)
             if row[column] not in words:
                 self._differs(number, f"{column}: the model hears '{shown(words[0])}', the row says '{shown(row[column])}'")
@@ -172,6 +174,7 @@ class Scorer:
         word = {"transfer": self.config.source}.get(threat, read[0][1]["model"])
         attacked = self._defended(word, NONE) if threat in ("oblivious", "transfer") else defended
         if attacked.stochastic:
+            self.verdict.cannot_judge(f"{shown(read[0][1]['defense'] if attacked is defended else word)} is random: what attacks on it saw (reached) stands unjudged")
             return
         answers = sounds.logits(attacked.model, self._behind(attacked, adversarial), self.device)
         for (number, row, _), answer in zip(read, answers):
@@ -218,3 +221,13 @@ class Scorer:
             return  # told before
         if digest.hexdigest() != said["sha256"]:
             self.verdict.differs(ENVIRONMENT, f"the clean clips or their labels are others than those that the run was begun with")
+
+
+def _cell_key(row: Row) -> tuple:
+    """The cell of a row, as the run names it where it draws."""
+    return tuple(row[key] for key in KEYS)
+
+
+def _repeats(defended: Defended) -> bool:
+    """Whether everything that is random in a defended model draws from generators that it is given."""
+    return all(hasattr(part, "generators") for part in defended.modules() if part is not defended and getattr(part, "stochastic", False))

@@ -14,6 +14,7 @@ from ...budgets.masking import TOLERANCE_DB, Masking
 from ...budgets.snr import Snr
 from ...errors import InputError, shown
 from ...masking import MaskingModel
+from ...randomness import drawing
 
 FULL_SCALE = 32768
 WINDOW, HOP = 512, 128  # samples of the masking model's frames
@@ -101,12 +102,12 @@ def breach(budget: Budget, clean: np.ndarray, adversarial: np.ndarray) -> str | 
     return None
 
 
-def logits(model: nn.Module, clips: Sequence[np.ndarray], device: str) -> np.ndarray:
-    """float64 (clips, labels): what a classifier answers to int clips (time,)."""
+def logits(model: nn.Module, clips: Sequence[np.ndarray], device: str, generators: Sequence[torch.Generator] = ()) -> np.ndarray:
+    """float64 (clips, labels): what a classifier answers to int clips (time,). What is random in it draws from `generators`, one a clip."""
     parts = []
     for start in range(0, len(clips), BATCH):
         batch = torch.from_numpy((np.stack(clips[start : start + BATCH]) / FULL_SCALE).astype(np.float32))
-        with torch.no_grad():
+        with torch.no_grad(), drawing(model, generators[start : start + BATCH]):
             parts.append(model(batch.to(device)).double().cpu().numpy())
     return np.concatenate(parts)
 
