@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from . import shapes
 from .statistics import wilson
 
 KEYS = ("clip", "label", "model", "predicted", "radius", "sigma", "n", "n0", "alpha", "ceiling", "votes", "snr_db")
@@ -52,7 +53,7 @@ def decode(text: str) -> Line | None:
         whole = tuple(line) == KEYS and text.endswith("\n") and check == _sum(json.dumps(line, allow_nan=False))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return line if whole else None
+    return line if whole and shapes.fits(line, shapes.CERTIFICATE) and (line["predicted"] is None) == (line["radius"] is None) else None
 
 
 def _sum(content: str) -> str:

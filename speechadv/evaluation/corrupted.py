@@ -15,6 +15,7 @@ from ..defenses import NONE
 from ..errors import ConfigError, SpeechAdvError, shown
 from ..randomness import clip_generators, derived_seed
 from ..registry import create, lookup, names
+from . import shapes
 from .batching import USUAL
 from .clips import ClipSet
 from .corruptions.base import STRENGTHS, Corruption, Surroundings
@@ -150,7 +151,7 @@ def read(path: Path) -> list[Row]:
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     except OSError as problem:
         raise SpeechAdvError(f"'{shown(path)}': {problem.strerror}") from None
-    rows = [row for line in lines if (row := unsealed(line.decode("ascii", "replace"))) is not None and row.keys() >= {*KEYS, "label", "prediction", "audio"}]
+    rows = [row for line in lines if (row := unsealed(line.decode("ascii", "replace"))) is not None and shapes.fits(row, shapes.DAMAGED)]
     return list({key(row): row for row in reversed(rows)}.values())[::-1]
 
 

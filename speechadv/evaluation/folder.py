@@ -8,6 +8,7 @@ from .. import config as configs
 from ..audio import ASIDE, write_bytes
 from ..errors import ConfigError, InputError, shown
 from ..locks import locked
+from . import shapes
 from .settings import EvaluationConfig
 
 EARLIER = {EvaluationConfig: {"quality": []}}  # saved configs name every key: one without these is older than they are, and its rows have no such columns
@@ -53,7 +54,7 @@ def check(out: Path, config: EvaluationConfig, environment: dict[str, Any]) -> N
         way = "go on with --set quality=[], or " if key == "quality" and not held.quality else ""  # so it is with runs of versions without the key
         raise InputError(f"--out '{shown(out)}': holds a run with another config ('{key}' differs); {way}name another folder")
     if (out / ENVIRONMENT).exists():
-        before = read_json(out / ENVIRONMENT)
+        before = read_environment(out)
         for part, words in (("clips", "other clips"), ("models", "other weights of its models")):
             if before.get(part) != environment[part]:
                 raise InputError(f"--out '{shown(out)}': was begun with {words}; name another folder")
@@ -81,6 +82,20 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as problem:
         raise InputError(f"'{shown(path)}': expected JSON ({type(problem).__name__})") from None
+
+
+def read_environment(run: Path) -> dict[str, Any]:
+    """What environment.json of a run says; empty where there is none. Raises InputError where it is no such file."""
+    content = read_json(run / ENVIRONMENT) if (run / ENVIRONMENT).exists() else {}
+    shapes.required(shapes.fits_where_there(content, shapes.ENVIRONMENT), run / ENVIRONMENT, "the environment of a run")
+    return content
+
+
+def read_probes(run: Path) -> list[dict[str, Any]]:
+    """The entries of probes.json; none where there is no such file. Raises InputError where they are none of ours."""
+    content = read_json(run / PROBES) if (run / PROBES).exists() else []
+    shapes.required(isinstance(content, list) and all(shapes.fits(entry, shapes.PROBE) for entry in content), run / PROBES, "the probes of a run's models")
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Iterable, Sequence
 
 from ..audio import write_bytes
 from ..errors import DataError, SpeechAdvError, shown
-from . import hearing, quality
+from . import hearing, quality, shapes
 from .cells import CELL_KEYS
 
 ROW_KEYS = (
@@ -34,9 +34,15 @@ def decode(line: str) -> Row | None:
     """The row of a line without its checksum; None where the line is torn or changed."""
     row = unsealed(line)
     try:
-        return row if row is not None and tuple(row) == keys(row) else None
+        return row if row is not None and tuple(row) == keys(row) and _fits(row) else None
     except (KeyError, TypeError, AttributeError):
         return None
+
+
+def _fits(row: Row) -> bool:
+    """Whether each value is of its kind: a forger can make checksums."""
+    extra = {**dict.fromkeys(hearing.PROBABILITIES, shapes.PROBABILITIES), **dict.fromkeys(quality.MEASURES, shapes.MEASURE), quality.GAPS: shapes.GAPS}
+    return shapes.fits(row, shapes.ROW) and shapes.fits_where_there(row, extra)
 
 
 def unsealed(line: str) -> Row | None:

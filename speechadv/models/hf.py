@@ -49,7 +49,8 @@ def load_hf(request: Request) -> nn.Module:
     with _quiet(transformers):
         extractor = _loaded(transformers.AutoFeatureExtractor, place, options, request, "the front end")
         network = _loaded(transformers.AutoModelForAudioClassification, place, options | {"use_safetensors": True}, request, "the network")
-    return completed(HfClassifier(network, _frontend(extractor, request), _labels(network), int(extractor.sampling_rate)), request)
+    rate = guarded(lambda: int(extractor.sampling_rate), f"{request.named}: reading sampling_rate failed")
+    return completed(HfClassifier(network, _frontend(extractor, request), _labels(network), rate), request)
 
 
 def _place(request: Request) -> tuple[str, dict[str, Any]]:
@@ -102,7 +103,7 @@ def _frontend(extractor: Any, request: Request) -> nn.Module:
         raise InputError(f"{request.named}: expected a front end among {', '.join(FRONT_ENDS)}, got {shown(kind)}")
     if getattr(extractor, "dither", 0.0):
         raise InputError(f"{request.named}: its front end adds random noise (dither = {extractor.dither}); set it to 0 in preprocessor_config.json")
-    return FRONT_ENDS[kind](extractor)
+    return guarded(lambda: FRONT_ENDS[kind](extractor), f"{request.named}: making its front end failed")
 
 
 def _labels(network: nn.Module) -> tuple[str, ...]:

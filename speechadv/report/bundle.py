@@ -11,7 +11,7 @@ from typing import Any, Iterable, Iterator
 
 from ..errors import InputError, SpeechAdvError, shown
 from ..evaluation.environment import git_revision
-from ..evaluation.folder import CONFIG, ENVIRONMENT, ROWS, read_config, read_json
+from ..evaluation.folder import CONFIG, ENVIRONMENT, ROWS, read_config, read_environment
 
 FOLDERS = ("audio", "figures")  # of a run, that are packed
 SUFFIXES = (".toml", ".json", ".jsonl", ".csv", ".md", ".tex", ".txt")  # of files beside them; the page and its scripts are made again
@@ -150,7 +150,7 @@ def record(files: dict[str, bytes], own: str) -> str:
 
 def instructions(run: Path, wheel: str, revision: dict[str, Any] | None, sound: bool) -> str:
     """README.md of the zip: what it holds, and the exact commands."""
-    environment = read_json(run / ENVIRONMENT) if (run / ENVIRONMENT).exists() else {}
+    environment = read_environment(run)
     made = environment.get("git") or {}
     config = read_config(run)
     bundled = environment.get("clips", {}).get("source") == "bundled"

@@ -20,7 +20,7 @@ def summarised(run: Path, config: EvaluationConfig) -> list[dict[str, Any]]:
     """The lines of `corruption_errors.lines`, corruptions.csv written beside; none where the run has no damaged clips."""
     found = lines(corrupted.read(run / corrupted.ROWS), config.corruption_reference)
     if found:
-        write_bytes(run / "corruptions.csv", _csv(found).encode("utf-8"))
+        write_bytes(run / "corruptions.csv", _csv(found).encode("utf-8", "backslashreplace"))
     return found
 
 

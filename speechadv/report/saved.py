@@ -39,7 +39,9 @@ class Saved:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, seed, command; empty where the file is missing."""
-        return self._json("environment.json") if (self.folder / "environment.json").is_file() else {}
+        from ..evaluation.folder import read_environment
+
+        return read_environment(self.folder)
 
     def path(self, name: str) -> Path:
         """The path of a file that a row names. Raises InputError where the name leads out of the run."""
@@ -58,7 +60,7 @@ class Saved:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"'{shown(self.folder)}': there is no {name} in it; make it with `speechadv report`") from None
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             raise InputError(f"'{shown(path)}': expected JSON: {shown(problem)}") from None
         if not isinstance(content, dict):
             raise InputError(f"'{shown(path)}': expected a JSON object")
@@ -123,7 +125,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON-lines file without checksums. Raises InputError."""
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise InputError(f"'{shown(path)}': expected a JSON object a line ({type(problem).__name__})") from None
 
 

@@ -10,7 +10,7 @@ from ..evaluation import rows as row_files
 from ..evaluation.aggregate import classes, table
 from ..evaluation.cells import cells
 from ..evaluation.corruption_errors import columns
-from ..evaluation.folder import ENVIRONMENT, PROBES, ROWS, read_config, read_json, write_json
+from ..evaluation.folder import ROWS, read_config, read_environment, read_probes, write_json
 from ..evaluation.sanity import flags
 from ..evaluation.quality import MEASURES, gaps
 from ..evaluation.settings import EvaluationConfig
@@ -41,12 +41,11 @@ def write_tables(run: str | Path) -> dict[str, Any]:
     rows = row_files.read_finished(run / ROWS)
     if not rows and not of_attack(run):
         raise InputError(f"'{shown(run)}': has no rows yet; go on with `speechadv evaluate`")
-    probes = read_json(run / PROBES) if (run / PROBES).exists() else []
     damaged = corruptions.summarised(run, config)
     lines = [line | (columns(damaged, line) if damaged else {}) for line in table(rows, config.targeted)]
-    result = {"goal": config.goal, "finished": finished(run, config, len(rows)), "rows": len(rows), "cells": lines, "flags": flags(rows, config, probes),
+    result = {"goal": config.goal, "finished": finished(run, config, len(rows)), "rows": len(rows), "cells": lines, "flags": flags(rows, config, read_probes(run)),
               "classes": classes(rows), "quality_gaps": gaps(rows), "corruptions": damaged, "corruption_reference": config.corruption_reference}
-    write_bytes(run / "table.csv", as_csv(lines).encode("utf-8"))
+    write_bytes(run / "table.csv", as_csv(lines).encode("utf-8", "backslashreplace"))
     write_bytes(run / "table.md", as_markdown(result).encode("utf-8"))
     write_bytes(run / "table.tex", as_latex(lines, config.targeted).encode("utf-8"))
     write_json(run / "result.json", result)
@@ -55,12 +54,12 @@ def write_tables(run: str | Path) -> dict[str, Any]:
 
 def of_attack(run: Path) -> bool:
     """Whether `speechadv attack` made the run: it may have no row, where every clip was heard as the target from the start."""
-    return "command" in read_json(run / ENVIRONMENT) if (run / ENVIRONMENT).exists() else False
+    return "command" in read_environment(run)
 
 
 def finished(run: Path, config: EvaluationConfig, rows: int) -> bool:
     """Whether every clip has its row in every cell of the grid; a run that names no number of clips (of `attack`) is what it is."""
-    clips = read_json(run / ENVIRONMENT).get("clips", {}).get("number") if (run / ENVIRONMENT).exists() else None
+    clips = read_environment(run).get("clips", {}).get("number")
     return clips is None or rows == clips * len(cells(config))
 
 

@@ -80,7 +80,7 @@ def test_one_step_in_a_clean_clip_is_caught_by_the_begin_of_the_run(copied):
     ({"clean_prediction": "go"}, "clean_prediction: the model hears"), ({"adversarial_prediction": "_silence_"}, "adversarial_prediction: the model hears"),
     ({"clean_probabilities": {"yes": 0.5, "no": 0.5}}, "clean_probabilities: "), ({"label": "go"}, "of the same clip says"), ({"clip": "yes/nobody_nohash_0.wav"}, "the run was begun with 5"), ({"target": "yes"}, "target: the config says"), ({"adaptive": False}, "adaptive: the config says"),
     ({"budget": "linf:0.001"}, "the config has no cell"), ({"perturbation_gain_db": 1}, "is not the change 1 dB louder"),
-    ({"linf": None}, "linf: the files say"), ({"adversarial_audio": "audio/none.wav"}, "'audio/none.wav': no such file"),
+    ({"linf": None}, "a value is of another kind"), ({"adversarial_audio": "audio/none.wav"}, "'audio/none.wav': no such file"),
     ({"adversarial_audio": "../../outside.wav"}, "lies outside of the run")])
 def test_a_tampered_row_with_a_valid_checksum_is_caught(changes, told, copied, run):
     changed_row(copied, 3, **changes)

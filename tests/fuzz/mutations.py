@@ -1,11 +1,14 @@
 """Broken versions of good files."""
+import json
 import random
 import struct
-from typing import Sequence
+from typing import Any, Iterator, Sequence
 
 EXTREME = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 3600 * 100 * 16000]  # the last: samples of 100 hours
 TOKENS = [b"NaN", b"Infinity", b"-1", b"1e999", b"9" * 400, b"null", b"true", b'""', b"[]", b"{}", b"[" * 2000, b'{"a":' * 500, b"\0", b"\xff\xfe", b"\r\n", b"\n\n",
           b"../../../tmp/x", b"/etc/passwd", b"'", b'"', b"\\u0000", b"\\ud800", b"%s%n", b"=", b"#", b"0x10", b"1_0", b"inf", b"nan", b"\xe2\x80\xae"]
+
+VALUES = [None, True, 0, -1, 0.5, 1e308, 10**30, float("nan"), float("inf"), "", "x", "\ud800", "../../x", "<b>", [], [1, 2], ["a"], {}, {"a": 1}]  # for those of JSON
 
 
 def mutated(seeds: Sequence[bytes], chance: random.Random) -> bytes:
@@ -75,4 +78,25 @@ def floats(content, chance, seeds):
     return content
 
 
-WAYS = (flip, flip, number, number, cut, left_out, doubled, token, crossed, floats)
+def another_value(content, chance, seeds):
+    """JSON that is still JSON, with another value somewhere; other bytes with an extreme number."""
+    try:
+        found = json.loads(content)
+        holder, key = chance.choice(list(_places(found)))
+    except (ValueError, RecursionError, IndexError):
+        return number(content, chance, seeds)
+    if chance.random() < 0.1:
+        del holder[key]
+    else:
+        holder[key] = chance.choice(VALUES)
+    return bytearray(json.dumps(found).encode("ascii"))
+
+
+def _places(thing: Any) -> Iterator[tuple[Any, Any]]:
+    """(container, key) of each value."""
+    for key, value in list(thing.items()) if isinstance(thing, dict) else list(enumerate(thing)) if isinstance(thing, list) else ():
+        yield thing, key
+        yield from _places(value)
+
+
+WAYS = (flip, flip, number, number, cut, left_out, doubled, token, crossed, floats, another_value, another_value)

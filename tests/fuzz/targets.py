@@ -28,7 +28,14 @@ from speechadv.evaluation.verify.sounds import read_wav
 from speechadv.models import pretrained
 from speechadv.report import saved
 from speechadv.training.loop import Trainer
+from speechadv.training.processes import ALONE
+from speechadv.training.processes import ALONE
 from speechadv.training.settings import TrainingConfig
+
+ROW = {"model": "m", "defense": "none", "attack": "pgd", "threat": "adaptive", "adaptive": True, "budget": "linf:0.002", "seed": 0, "clip": "yes/a_nohash_0.wav",
+       "label": "yes", "target": "no", "clean_prediction": "yes", "adversarial_prediction": "no", "linf": 0.002, "snr_db": 30.5, "masking_excess_db": None, "passes": 3,
+       "queries": 1, "clean_audio": "audio/a.wav", "adversarial_audio": "audio/b.wav", "perturbation_audio": None, "defended_audio": None, "perturbation_gain_db": None,
+       "reached": True, "clean_probabilities": {"yes": 0.9, "no": 0.1}, "adversarial_probabilities": {"no": 0.8, "yes": 0.2}}
 
 
 @dataclass
@@ -79,8 +86,7 @@ def targets(weights: Path) -> list[Target]:
     packed = [sound(format="FLAC"), sound(2000, format="FLAC"), sound(4000, format="OGG", subtype="VORBIS"), hundred_hours()]
     grid = toml({"attacks": ["pgd", {"name": "pgd", "steps": 3}], "budgets": ["linf:0.002", "snr:30+masking:-6"], "models": ["resnet"], "seeds": [0, 1], "clips": 10})
     training = toml({"name": "a", "epochs": 3, "augmentation": {"gain_db": [-3.0, 3.0]}, "adversary": {"steps": [[0, 2]], "budgets": [[0, "snr:30"]]}, "task": ["yes", "no"]})
-    row = json.loads(json.dumps(dict.fromkeys(rows.ROW_KEYS, "x") | {"seed": 0, "linf": 0.1, "snr_db": None, "adaptive": True}))
-    lines = rows.encode(row) + rows.encode(row | {"seed": 1})
+    lines = rows.encode(ROW) + rows.encode(ROW | {"seed": 1})
     card = pretrained.card_path(weights).read_bytes()
     texts = [b"linf:0.002", b"snr:30", b"masking:-6:clip-peak", b"linf:66lsb+snr:30db", b"masking+linf:-54dbfs"]
     found = [
@@ -222,5 +228,6 @@ class Loads:
 
 def read_checkpoint(path: Path) -> None:
     """As a training run goes on."""
-    trainer = SimpleNamespace(checkpoint=path, device="cpu", model=Loads(), average=None, optimizer=Loads(), say=lambda line: None, write_history=lambda: None)
+    trainer = SimpleNamespace(checkpoint=path, device="cpu", group=ALONE, model=Loads(), average=None, optimizer=Loads(), say=lambda line: None, write_history=lambda: None,
+                              group=ALONE)
     Trainer.resume(trainer)

@@ -17,7 +17,8 @@ from speechadv.errors import SpeechAdvError
 from speechadv.evaluation import rows
 from speechadv.evaluation.settings import EvaluationConfig
 from tests.fuzz.__main__ import apart
-from tests.fuzz.targets import Target, hundred_hours, sound, targets
+from tests.fuzz.of_runs import of_runs
+from tests.fuzz.targets import ROW, Target, hundred_hours, sound, targets
 
 SECONDS = 1.5  # of a reader
 INPUTS = 200
@@ -27,7 +28,7 @@ values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | 
 
 @pytest.fixture(scope="module")
 def readers(tiny_weights):
-    return {target.name: target for target in targets(tiny_weights)}
+    return {target.name: target for target in [*targets(tiny_weights), *of_runs()]}
 
 
 def test_every_reader_gives_errors_of_ours_alone(readers):
@@ -82,11 +83,13 @@ def test_any_specification(kind, word):
             assert str(problem).isprintable()
 
 
+numbers = st.floats(-1e30, 1e30) | st.integers(-(2**60), 2**60)
+kinds = {str: st.text(max_size=30), bool: st.booleans(), int: st.integers(-(2**60), 2**60), float: numbers, type(None): st.none()}
+
+
 @settings(max_examples=150, deadline=None)
-@given(st.dictionaries(st.sampled_from([key for key in rows.ROW_KEYS]), st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=30)), st.data())
-def test_rows_come_back_and_no_changed_byte_passes(part, data):
-    row = dict.fromkeys(rows.ROW_KEYS) | part
-    row = {key: row[key] for key in rows.ROW_KEYS}
+@given(st.fixed_dictionaries({key: kinds[type(ROW[key])] for key in rows.ROW_KEYS}), st.data())
+def test_rows_come_back_and_no_changed_byte_passes(row, data):
     line = rows.encode(row)
     assert rows.decode(line) == json.loads(json.dumps(row))
     place = data.draw(st.integers(0, len(line) - 2))

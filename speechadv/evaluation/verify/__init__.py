@@ -1,9 +1,9 @@
 """A run judged anew: every distance and verdict from its sound, config and weights, every number of its tables from its rows."""
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Iterator
 
 from ...errors import InputError, shown
-from ..folder import CONFIG, ENVIRONMENT, ROWS, read_config, read_json
+from ..folder import CONFIG, ROWS, read_config, read_environment
 from ..rows import CHECK, Row, decode
 from ..run import Bar, no_bar
 from .counts import KEYS
@@ -32,7 +32,7 @@ def verify(run: str | Path, *, device: str = "cpu", trust: bool = False, bar: Ba
     verdict = Verdict()
     numbered = list(_whole_rows(run / ROWS, verdict))
     verdict.rows = len(numbered)
-    about = _environment(run)
+    about = read_environment(run)
     Grid(config, about, verdict).check(numbered)
     Scorer(run, config, about, verdict, device, trust).check(numbered, bar)
     check_tables(run, config, [row for _, row in numbered], verdict)
@@ -45,7 +45,7 @@ def _whole_rows(path: Path, verdict: Verdict) -> Iterator[tuple[int, Row]]:
     for number, content in enumerate(path.read_bytes().splitlines(keepends=True), 1):
         row = decode(content.decode("ascii", "replace"))
         if row is None:
-            verdict.differences.append(f"{ROWS}:{number}: broken, or changed: its checksum '{CHECK}' is another")
+            verdict.differences.append(f"{ROWS}:{number}: broken, or changed: its checksum '{CHECK}' is another, or a value is of another kind")
             continue
         key = (*(row[k] for k in KEYS), row["clip"])
         if key in seen:
@@ -53,8 +53,3 @@ def _whole_rows(path: Path, verdict: Verdict) -> Iterator[tuple[int, Row]]:
             continue
         seen[key] = number
         yield number, row
-
-
-def _environment(run: Path) -> dict[str, Any]:
-    content = read_json(run / ENVIRONMENT) if (run / ENVIRONMENT).is_file() else {}
-    return content if isinstance(content, dict) else {}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from ...errors import shown
-from ..folder import PROBES, read_json
+from ..folder import read_probes
 from ..rows import Row
 from ..sanity import flags
 from ..settings import EvaluationConfig
@@ -66,8 +66,7 @@ def _check_json(run: Path, config: EvaluationConfig, rows: list[Row], expected: 
         yield f"goal: the config says {config.goal}, the file {shown(result['goal'])}"
     if result["rows"] != len(rows):
         yield f"rows: {len(rows)} are there, the file says {shown(result['rows'])}"
-    probes = read_json(run / PROBES) if (run / PROBES).is_file() else []
-    if json.loads(json.dumps(flags(rows, config, probes))) != result["flags"]:
+    if json.loads(json.dumps(flags(rows, config, read_probes(run)))) != result["flags"]:
         yield "flags: are not those of the rows"
     for entry in result["classes"]:
         key = tuple(entry[k] for k in counts.KEYS)
