@@ -11,7 +11,7 @@ from typing import Any, Iterable, Iterator
 
 from ..errors import InputError, SpeechAdvError, shown
 from ..evaluation.environment import git_revision
-from ..evaluation.folder import CONFIG, ENVIRONMENT, ROWS, read_config, read_environment
+from ..evaluation.folder import CONFIG, ROWS, read_config, read_environment
 
 FOLDERS = ("audio", "figures")  # of a run, that are packed
 SUFFIXES = (".toml", ".json", ".jsonl", ".csv", ".md", ".tex", ".txt")  # of files beside them; the page and its scripts are made again
