@@ -29,7 +29,6 @@ from speechadv.models import pretrained
 from speechadv.report import saved
 from speechadv.training.loop import Trainer
 from speechadv.training.processes import ALONE
-from speechadv.training.processes import ALONE
 from speechadv.training.settings import TrainingConfig
 
 ROW = {"model": "m", "defense": "none", "attack": "pgd", "threat": "adaptive", "adaptive": True, "budget": "linf:0.002", "seed": 0, "clip": "yes/a_nohash_0.wav",
@@ -228,6 +227,6 @@ class Loads:
 
 def read_checkpoint(path: Path) -> None:
     """As a training run goes on."""
-    trainer = SimpleNamespace(checkpoint=path, device="cpu", group=ALONE, model=Loads(), average=None, optimizer=Loads(), say=lambda line: None, write_history=lambda: None,
+    trainer = SimpleNamespace(checkpoint=path, device="cpu", model=Loads(), average=None, optimizer=Loads(), say=lambda line: None, write_history=lambda: None,
                               group=ALONE)
     Trainer.resume(trainer)
