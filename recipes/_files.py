@@ -1,0 +1,96 @@
+"""What the recipes about files of others share: a file beside its card, commands one after the other, and the numbers of several runs against expected.json."""
+import contextlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, Iterator, Sequence
+
+import click
+from _evaluating import QUICK_TOLERANCE, TOLERANCE, expected_part, numbers
+
+CARD, MLPERF = Path(__file__).resolve().parents[1] / "docs/cards/kws_ref_model.tflite.toml", "kws_ref_model"  # for both files of MLPerf Tiny
+
+
+def put(file: Path, folder: Path, front_end: dict[str, Any] | None = None) -> str:
+    """Copy a `.tflite` or `.onnx` file and its card into a folder; returns its word there.
+
+    Keys of the card's front end are changed where given. The files of MLPerf Tiny need no card beside them: docs/cards/ has it.
+    """
+    import tomli_w
+
+    from speechadv import config
+    from speechadv.errors import InputError, shown
+    from speechadv.models.card import card_path
+
+    if file.suffix not in (".tflite", ".onnx") or not file.is_file():
+        raise InputError(f"'{shown(file)}': expected a .tflite or .onnx file that is there")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, folder / file.name)
+    own = card_path(file)
+    card = config.read(CARD if not own.exists() and file.name.startswith(MLPERF) else own)
+    card["front_end"] = card["front_end"] | (front_end or {})
+    card_path(folder / file.name).write_text(tomli_w.dumps(card), encoding="utf-8")
+    return f"{file.suffix[1:]}:{file.name}"
+
+
+def started(recipe: click.Command) -> None:
+    """Run a recipe's command; errors of ours are one line and exit status 2."""
+    from speechadv.cli import complain
+    from speechadv.errors import SpeechAdvError
+
+    try:
+        recipe()
+    except SpeechAdvError as problem:
+        sys.exit(complain(str(problem)))
+
+
+def command(*words: Any) -> None:
+    """One command of speechadv; its exit status ends the recipe unless it is 0."""
+    from speechadv.cli import run
+
+    status = run([str(word) for word in words])
+    if status:
+        raise SystemExit(status)
+
+
+@contextlib.contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Work in a folder for a while, so that the words of models are names of files there, wherever it lies."""
+    before = Path.cwd()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def overrides(words: Sequence[str]) -> list[str]:
+    """`--set` in front of each."""
+    return [part for word in words for part in ("--set", word)]
+
+
+def judged(folder: Path, runs: Sequence[Path], is_quick: bool, record: bool, check: bool) -> None:
+    """Write the numbers of runs, each under its folder's name, into expected.json, or compare them with it; exit status 1 where they differ."""
+    found = {f"{run.name}|{cell}": rates for run in runs for cell, rates in numbers(run).items()}
+    path = folder / "expected.json"
+    if record:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        part = {"command": f"python recipes/{folder.name}/run.py --out runs/{folder.name}" + " --quick" * is_quick, "seed": 0,
+                "tolerance": QUICK_TOLERANCE if is_quick else TOLERANCE, "numbers": found}
+        content = content | {"quick": part} if is_quick else part | {key: content[key] for key in ("quick",) if key in content}
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if check:
+        expected = expected_part(folder, is_quick)
+        far = [f"{cell}: {name}: expected {value} within {expected['tolerance']}, got {found.get(cell, {}).get(name)}"
+               for cell, rates in expected["numbers"].items() for name, value in rates.items()
+               if not near(found.get(cell, {}).get(name), value, expected["tolerance"])]
+        click.echo("\n".join(far) or "as in expected.json")
+        raise SystemExit(bool(far))
+
+
+def near(found: float | None, expected: float | None, tolerance: float) -> bool:
+    """Whether both are missing, or at most `tolerance` apart."""
+    return found is expected is None or None not in (found, expected) and abs(found - expected) <= tolerance
