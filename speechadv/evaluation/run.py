@@ -162,9 +162,10 @@ def prepare(config: EvaluationConfig, out: Path, device: str = "cpu", trust: boo
         worker.defended(cell.model, cell.defense)
         check_offered(cell.craft.attack.make(), worker.attacked(cell.craft))
     damage = damage_of(config, worker, clips, list(dict.fromkeys((cell.model, cell.defense) for cell in grid)))
+    reference = {config.corruption_reference: worker.model(config.corruption_reference)} if damage else {}
     about = environment(device, config.seeds) | {
         "clips": {"source": clips.source, "number": len(clips), "sha256": clips.fingerprint()},
-        "models": {word: fingerprint(model) for word, model in sorted(models.items())}}
+        "models": {word: fingerprint(model) for word, model in sorted((models | reference).items())}}
     return Plan(config, out, grid, clips, worker, about, damage)
 
 
