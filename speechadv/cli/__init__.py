@@ -15,6 +15,8 @@ COMMANDS = {
     "classify": "Say what a network hears in WAV files.",
     "evaluate": "Run a grid of models, defenses, attacks and budgets.",
     "certify": "Prove how far each clip may move, by randomised smoothing.",
+    "merge": "Put the parts of a run together that several machines made.",
+    "export-rows": "Write a run's rows as one Parquet or CSV file.",
     "report": "Make the tables and the page of a run again.",
     "abx-summary": "Pool the blind listening tests of several people.",
     "compare": "Compare two models, defenses or attacks clip by clip.",

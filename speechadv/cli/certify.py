@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .common import Voice, device_option, json_option, model_option, out_option, quiet_option, seed_option
+from .common import Voice, device_option, json_option, model_option, out_option, quiet_option, seed_option, shard_option
 
 
 @click.command("certify", epilog="Example: speechadv certify --model resnet --sigma 0.0025 --clips 12 -n 1000 --out runs/certificates")
@@ -20,28 +20,31 @@ from .common import Voice, device_option, json_option, model_option, out_option,
 @click.option("--clips", type=click.IntRange(1), help="A stratified part of the split; all of it by default.")
 @click.option("--clip-list", type=click.Path(dir_okay=False), help="A file of clip names, one a line.")
 @click.option("--batch-size", type=click.IntRange(1, 256), default=64, show_default=True, help="Noisy clips in one call; changes the speed alone.")
+@shard_option
 @click.option("--trust-model-file", is_flag=True, help="Load TorchScript or torch.export models: that runs code from the file.")
 @seed_option
 @device_option
 @json_option
 @quiet_option
-def command(out, model, sigma, n, n0, alpha, task, split, clips, clip_list, batch_size, trust_model_file, seed, device, as_json, quiet):
+def command(out, model, sigma, n, n0, alpha, task, split, clips, clip_list, batch_size, shard, trust_model_file, seed, device, as_json, quiet):
     """Prove around each clip a ball in which no perturbation changes what the smoothed network hears.
 
     Randomised smoothing (Cohen et al. 2019): the network hears each clip N times under white noise and takes the vote. OUT holds certificates.jsonl,
     a line a clip, and certified.csv, certified accuracy over the radius. A stopped run goes on when the same command is given again.
     """
     from ..evaluation.certification import CertificationConfig
+    from ..evaluation.shards import parse_shard
     from .common import check_writable, checked_device
 
     voice = Voice(as_json, quiet)
     config = CertificationConfig(model, sigma, n, n0, alpha, task, split, seed, clips, clip_list)
+    part = parse_shard(shard)
     check_writable(out)
     checked_device(device)
     from ..evaluation.certification import certify
 
     try:
-        result = certify(config, Path(out), batch_size=batch_size, device=device, trust=trust_model_file, bar=voice.bar, notice=voice.notice)
+        result = certify(config, Path(out), batch_size=batch_size, device=device, trust=trust_model_file, bar=voice.bar, notice=voice.notice, shard=part)
     except KeyboardInterrupt:
         click.echo(f"stopped; what is finished is kept. Go on with: {shlex.join(['speechadv', *sys.argv[1:]])}", err=True)
         sys.exit(130)

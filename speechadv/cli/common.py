@@ -16,6 +16,7 @@ out_option = click.option("--out", type=click.Path(path_type=Path, file_okay=Fal
 seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output and nothing else there.")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress, no notices and no advice.")
+shard_option = click.option("--shard", metavar="I/N", help="Only the I-th of N parts of the clips; `speechadv merge` puts the parts together (docs/scale.md).")
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 model_option = click.option("--model", default="resnet", show_default=True, metavar="MODEL",
                             help="A name from `speechadv models list`, a .safetensors file with its card, package.module:factory "

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import ConfigError
-from .common import Voice, device_option, json_option, out_option, quiet_option
+from .common import Voice, device_option, json_option, out_option, quiet_option, shard_option
 
 
 @click.command("evaluate", epilog="Example: speechadv evaluate recipes/evaluation_table/config.toml --out runs/table --set clips=100 --workers 2")
@@ -21,6 +21,7 @@ from .common import Voice, device_option, json_option, out_option, quiet_option
 @click.option("--audio", metavar="WHICH", help="Which clips' sound is kept: all, failures (right before, wrong after) or sample:N; the same as --set audio=WHICH.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes on this machine.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads of torch in each process; default: the cores are shared.")
+@shard_option
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
               help="Where rows are made: processes of this machine, or a Ray cluster (docs/cluster.md).")
 @click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster; auto for the one that this machine belongs to. Default: this machine alone.")
@@ -30,7 +31,7 @@ from .common import Voice, device_option, json_option, out_option, quiet_option
 @device_option
 @json_option
 @quiet_option
-def command(config, out, overrides, audio, threats, workers, threads, engine, address, cores, gpus, trust_model_file, corruptions, device, as_json, quiet):
+def command(config, out, overrides, audio, threats, workers, threads, shard, engine, address, cores, gpus, trust_model_file, corruptions, device, as_json, quiet):
     """Run the grid that CONFIG describes: models x defenses x threats x attacks x budgets x seeds.
 
     Every adversarial clip is saved, read back and scored from the file. OUT holds rows, sound, tables and a page. A run that was stopped goes on
@@ -38,11 +39,13 @@ def command(config, out, overrides, audio, threats, workers, threads, engine, ad
     """
     from .. import config as configs
     from ..evaluation.settings import EvaluationConfig
+    from ..evaluation.shards import parse_shard
     from .common import announce, check_writable, checked_device
 
     overrides = (*overrides, *([f"corruptions={json.dumps(corruptions.split(','))}"] if corruptions else []))
     overrides += () if audio is None else (f"audio='{audio}'",)
     settings, voice = configs.load(EvaluationConfig, config, overrides), Voice(as_json, quiet)
+    part = parse_shard(shard)
     announce(voice, *settings.models)
     check_writable(out)
     checked_device(device)
@@ -55,10 +58,10 @@ def command(config, out, overrides, audio, threats, workers, threads, engine, ad
     settings = under_threats(settings, threats) if threats else settings
     try:
         result = evaluate(settings, out, workers=workers, threads=threads, device=device, trust=trust_model_file, bar=voice.bar, notice=voice.notice,
-                          engine=on_ray(engine, address, cores, gpus, voice))
+                          engine=on_ray(engine, address, cores, gpus, voice), shard=part)
     except KeyboardInterrupt:
         again = ["speechadv", "evaluate", str(config), "--out", str(out), *(word for override in overrides for word in ("--set", override)),
-                 *(word for threat in threats for word in ("--threat", threat))]
+                 *(word for threat in threats for word in ("--threat", threat)), *(["--shard", shard] if shard else [])]
         click.echo(f"stopped; what is finished is kept. Go on with: {shlex.join(again)}", err=True)
         sys.exit(130)
     show(voice, heads(settings.targeted, result["cells"]), [cells_of_line(line) for line in result["cells"]], result["flags"], out)

@@ -20,6 +20,7 @@ from .environment import environment
 from .folder import claimed, write_json
 from .rows import append_lines
 from .run import Bar, no_bar
+from .shards import WHOLE, Shard
 from .smoothing import BLOCK, Smoothed, ceiling, snr_of_radius
 from .sounds import waveforms
 from .work import fingerprint
@@ -59,7 +60,7 @@ class CertificationConfig:
 
 
 def certify(config: CertificationConfig, out: str | Path, *, batch_size: int = 64, device: str = "cpu", trust: bool = False, bar: Bar = no_bar,
-            notice: Callable[[str], None] = audio.silent) -> dict[str, Any]:
+            notice: Callable[[str], None] = audio.silent, shard: Shard = WHOLE) -> dict[str, Any]:
     """Certify each clip, or those that are left, and sum up.
 
     Args:
@@ -70,6 +71,7 @@ def certify(config: CertificationConfig, out: str | Path, *, batch_size: int = 6
         trust: load models that are programs.
         bar: makes a progress bar from (total, label).
         notice: is told one line about what the user should know.
+        shard: the part of the clips that is certified, see `merge`.
 
     Returns:
         The content of result.json.
@@ -83,15 +85,18 @@ def certify(config: CertificationConfig, out: str | Path, *, batch_size: int = 6
     unknown = next((label for label in clips.labels_of_task if label not in model.labels), None)
     if unknown is not None:
         raise ConfigError(f"model '{shown(config.model)}' does not know the word '{shown(unknown)}' of the task{closest(unknown, model.labels)}")
+    mine = shard.of(range(len(clips)))
+    if not mine:
+        raise ConfigError(f"--shard {shard.number}/{shard.count}: there are {len(clips)} clips alone")
     about = environment(device, [config.seed]) | {
         "clips": {"source": clips.source, "number": len(clips), "sha256": clips.fingerprint()}, "models": {config.model: fingerprint(model)}}
     with claimed(out, config, about), frozen(model):
         path = out / CERTIFICATES
         have = {line["clip"] for line in _mended(path, notice)}
         smoothed, draws = Smoothed(fast_copy(model), config.sigma, min(batch_size, BLOCK)), config.n0 + config.n
-        with bar(len(clips), f"certifying ({draws:,} draws a clip)") as advance:
-            advance(len(have & set(clips.names)))
-            for row in (row for row, name in enumerate(clips.names) if name not in have):
+        with bar(len(mine), f"certifying ({draws:,} draws a clip)") as advance:
+            advance(sum(clips.names[row] in have for row in mine))
+            for row in (row for row in mine if clips.names[row] not in have):
                 line = _one(config, smoothed, waveforms(clips.pcm[row : row + 1])[0].to(device), clips.names[row], clips.labels[row])
                 append_lines(path, encode(line))
                 advance(1)

@@ -2,7 +2,7 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Iterator, Sequence
+from typing import Any, Callable, Collection, ContextManager, Iterator, Sequence
 
 import numpy as np
 import soundfile
@@ -88,28 +88,28 @@ def damage_of(config: EvaluationConfig, worker: Worker, clips: ClipSet, pairs: S
     return Damage(worker, clips, config, corruptions, around, list(dict.fromkeys([*pairs, (config.corruption_reference, NONE)])))
 
 
-def hear_damaged(damage: Damage, out: Path, bar: Callable[[int, str], ContextManager]) -> None:
-    """Make the rows that are missing, and bring all into their order."""
+def hear_damaged(damage: Damage, out: Path, bar: Callable[[int, str], ContextManager], mine: Collection[str]) -> None:
+    """Make the rows of these clips that are missing, and bring all into their order."""
     path, order = out / ROWS, {key: place for place, key in enumerate(damage.keys())}
     have = {key(row): row for row in read(path) if key(row) in order and (not row["audio"] or (out / row["audio"]).is_file())}
     rewrite(path, have.values())
-    with bar(len(order), "damaging") as advance:
-        advance(len(have))
-        for rows in _blocks(damage, have, out):
+    with bar(sum(key[-1] in mine for key in order), "damaging") as advance:
+        advance(sum(key[-1] in mine for key in have))
+        for rows in _blocks(damage, have, out, [i for i, name in enumerate(damage.clips.names) if name in mine]):
             append_lines(path, "".join(map(sealed, rows)))
             have |= {key(row): row for row in rows}
             advance(len(rows))
     rewrite(path, sorted(have.values(), key=lambda row: order[key(row)]))
 
 
-def _blocks(damage: Damage, have: dict[tuple, Row], out: Path) -> Iterator[list[Row]]:
-    """The missing rows, a block of clips at a time; a clip is damaged once for all that hear it."""
+def _blocks(damage: Damage, have: dict[tuple, Row], out: Path, mine: Sequence[int]) -> Iterator[list[Row]]:
+    """The missing rows of these clips, a block of clips at a time; a clip is damaged once for all that hear it."""
     clips, size = damage.clips, damage.config.batch_size or USUAL
     kept = set(sorted(clips.names, key=lambda name: derived_seed(0, "kept", name))[:KEPT])
     for name, corruption in damage.corruptions.items():
         for strength in range(1, STRENGTHS + 1):
-            for start in range(0, len(clips), size):
-                block = range(start, min(start + size, len(clips)))
+            for start in range(0, len(mine), size):
+                block = mine[start : start + size]
                 lacking = [pair for pair in damage.pairs if any((*pair, name, strength, clips.names[i]) not in have for i in block)]
                 if lacking:
                     files = [f"{FOLDER}/{name}-{strength}/{clips.names[i]}" if clips.names[i] in kept else None for i in block]
@@ -129,7 +129,7 @@ def _damaged(damage: Damage, name: str, strength: int, index: int, out: Path, fi
     return soundfile.read(io.BytesIO(content), dtype="float32")[0]
 
 
-def _rows(damage: Damage, pair: tuple[str, str], name: str, strength: int, block: range, sounds: list[np.ndarray], files: list[str | None]) -> list[Row]:
+def _rows(damage: Damage, pair: tuple[str, str], name: str, strength: int, block: Sequence[int], sounds: list[np.ndarray], files: list[str | None]) -> list[Row]:
     model, (clips, worker) = damage.worker.defended(*pair), (damage.clips, damage.worker)
     heard = torch.from_numpy(np.stack(sounds)).to(worker.device)
     generators = clip_generators(damage.seed, "|".join((*pair, name, str(strength))), [clips.names[i] for i in block])

@@ -3,7 +3,7 @@ import contextlib
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Iterator
@@ -26,6 +26,7 @@ from .folder import FAILED, PROBES, ROWS, TIMING, claimed, write_json
 from .probes import probe_all
 from .rows import Row
 from .settings import EvaluationConfig
+from .shards import WHOLE, Shard
 from .sounds import clean_path, sweep, waveforms
 from .work import Done, Item, Worker, fingerprint
 
@@ -39,7 +40,8 @@ def no_bar(total: int, label: str) -> Iterator[Callable[[int], None]]:
 
 
 def evaluate(config: EvaluationConfig, out: str | Path, *, workers: int = 1, threads: int | None = None, device: str = "cpu",
-             trust: bool = False, bar: Bar = no_bar, notice: Callable[[str], None] = audio.silent, engine: Engine | None = None) -> dict[str, Any]:
+             trust: bool = False, bar: Bar = no_bar, notice: Callable[[str], None] = audio.silent, engine: Engine | None = None,
+             shard: Shard = WHOLE) -> dict[str, Any]:
     """Run a grid, or what is left of it, and make its tables and page.
 
     Args:
@@ -52,6 +54,7 @@ def evaluate(config: EvaluationConfig, out: str | Path, *, workers: int = 1, thr
         bar: makes a progress bar from (total, label): a context manager that gives a function of the number done.
         notice: is told one line about what the user should know.
         engine: where the rows are made; default: `workers` processes on this machine.
+        shard: the part of the clips whose rows are made; the run is finished once all parts are there, see `merge`.
 
     Returns:
         The content of result.json; with "failed", the number of rows that could not be made (they stand in failed.jsonl), where there are some.
@@ -68,15 +71,17 @@ def evaluate(config: EvaluationConfig, out: str | Path, *, workers: int = 1, thr
 
     out = Path(out)
     with _threads(threads):
-        plan = prepare(config, out, device, trust, notice)
+        plan = replace(prepare(config, out, device, trust, notice), shard=shard)
+        if not plan.mine:
+            raise ConfigError(f"--shard {shard.number}/{shard.count}: there are {len(plan.clips)} clips alone")
         check_workers(plan.worker, 2 if engine else workers)
         with claimed(out, config, plan.environment):
             failed = produce(plan, engine or Local(workers, threads), bar, notice)
-            if failed == len(plan.order):
+            if failed == len(plan.mine) * len(plan.grid):
                 raise SpeechAdvError(f"not one row could be made ({first_failure(out)}); '{shown(out / FAILED)}' says more")
             finish(plan, bar)
             if plan.damage:
-                hear_damaged(plan.damage, out, bar)
+                hear_damaged(plan.damage, out, bar, plan.mine)
             result = write_tables(out)
             write_page(out)
     return result | ({"failed": failed} if failed else {})
@@ -113,6 +118,12 @@ class Plan:
     worker: Worker
     environment: dict[str, Any]
     damage: Damage | None = None
+    shard: Shard = WHOLE
+
+    @cached_property
+    def mine(self) -> set[str]:
+        """The clips whose rows are made here."""
+        return {*self.shard.of(self.clips.names)}
 
     @cached_property
     def order(self) -> dict[tuple, int]:
@@ -162,10 +173,9 @@ def prepare(config: EvaluationConfig, out: Path, device: str = "cpu", trust: boo
         worker.defended(cell.model, cell.defense)
         check_offered(cell.craft.attack.make(), worker.attacked(cell.craft))
     damage = damage_of(config, worker, clips, list(dict.fromkeys((cell.model, cell.defense) for cell in grid)))
-    reference = {config.corruption_reference: worker.model(config.corruption_reference)} if damage else {}
     about = environment(device, config.seeds) | {
         "clips": {"source": clips.source, "number": len(clips), "sha256": clips.fingerprint()},
-        "models": {word: fingerprint(model) for word, model in sorted((models | reference).items())}}
+        "models": {word: fingerprint(model) for word, model in sorted(models.items())}}
     return Plan(config, out, grid, clips, worker, about, damage)
 
 
@@ -175,8 +185,8 @@ def produce(plan: Plan, engine: Engine, bar: Bar, notice: Callable[[str], None])
     items = list(missing_items(plan, have))
     (plan.out / FAILED).unlink(missing_ok=True)
     learn(plan, items, bar)
-    with bar(len(plan.order), "attacking") as advance:
-        advance(len(have))
+    with bar(len(plan.mine) * len(plan.grid), "attacking") as advance:
+        advance(sum(clip in plan.mine for *_, clip in have))
         for done in engine.run(items, plan.worker):
             new = [row for row in done.rows if row_files.key(row) not in have]
             for line in done.notices:
@@ -228,7 +238,7 @@ def missing_items(plan: Plan, have: set[tuple]) -> Iterator[Item]:
     kept, _, number = config.audio.partition(":")
     keep = frozenset(_sample(clips.names, int(number))) if number else frozenset()
     for craft, its_cells in groups(plan.grid).items():
-        rows = [i for i, name in enumerate(clips.names) if any((*cell.key, name) not in have for cell in its_cells)]
+        rows = [i for i, name in enumerate(clips.names) if name in plan.mine and any((*cell.key, name) not in have for cell in its_cells)]
         for fold, block in _blocks(plan, craft, rows):
             targets = _targets(plan, craft, block)
             fits = fitting.needed(craft, fold, targets) if fold else {}
