@@ -223,9 +223,9 @@ def visible(value: Any) -> Any:
 
 
 def percent_words(line: dict[str, Any], name: str) -> str:
-    """"88.2 % [86.0, 90.1]", or a dash."""
+    """"88.2 % [86.0, 90.1] of 960", or a dash."""
     rate, _, interval = percent(line, name).partition(" ")
-    return f"{rate} % {interval}" if interval else rate
+    return f"{rate} % {interval} of {line['clips_right' if name == 'targeted_success' else 'clips']}" if interval else rate
 
 
 def loudness(line: dict[str, Any]) -> str:

@@ -93,7 +93,7 @@ def save(figure: Figure, path: Path) -> Path:
     suffix = check_suffix(path)
     buffer = io.BytesIO()
     with styled(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a letter that the font lacks is a box; the page has the words
+        warnings.filterwarnings("ignore", "Glyph .* missing from (current )?font")  # a letter that the font lacks is a box; the page has the words
         figure.savefig(buffer, format=suffix[1:], metadata={".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[suffix])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, buffer.getvalue())

@@ -80,7 +80,7 @@ def test_mcnemar_seldom_cries_wolf():
 @pytest.mark.parametrize("more, fewer, same", [(9, 1, 38), (30, 20, 50), (0, 0, 48), (90, 0, 6)])
 def test_the_paired_bootstrap_is_scipys(more, fewer, same):
     differences = np.repeat([1, -1, 0], [more + 1, fewer + 1, same])
-    expected = stats.bootstrap((differences,), np.mean, method="percentile", n_resamples=9999, rng=np.random.default_rng(1)).confidence_interval
+    expected = stats.bootstrap((differences,), np.mean, method="percentile", n_resamples=9999, random_state=np.random.default_rng(1)).confidence_interval
     assert paired_bootstrap(more, fewer, same) == pytest.approx((expected.low, expected.high), abs=1.5 / len(differences))
     assert paired_bootstrap(more, fewer, same) == paired_bootstrap(more, fewer, same), "the same seed"
 

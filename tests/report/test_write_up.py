@@ -111,7 +111,7 @@ def test_certificates_are_told_with_their_ceiling(run, small, tmp_path, monkeypa
     monkeypatch.setattr(pictures, "picture", lambda kind, folder, name, **_: pictures.Picture(kind, name, "half", "drawn", "data:,"))
     assert run("write-up", small, tmp_path / "proven", "--out", tmp_path / "r.html")[0] == 0
     page = (tmp_path / "r.html").read_text("utf-8")
-    assert "hears 2 of 4 clips right, 50.0 % [15.0, 85.0], and abstains on 1." in page and "2 stand at 0.0246, the most that 1,000 draws can prove" in page
+    assert "hears 50.0 % [15.0, 85.0] of 4 clips right and abstains on 1." in page and "2 stand at 0.0246, the most that 1,000 draws can prove" in page
 
 
 def test_less_goes_in_where_it_does_not_fit(run, make_run, tmp_path, monkeypatch):

@@ -8,13 +8,14 @@ from ...errors import InputError, shown
 from ...evaluation.aggregate import by_cell
 from ...evaluation.cells import CELL_KEYS, WORST
 from ...evaluation.curves import Point, asks_only, seeks_smallest, success_over_queries, success_over_snr
+from ...evaluation.metrics import right_before
 from ...evaluation.rows import Row
 from ..saved import SavedRun
 from ..style import handles_of, legend_below, look
-from .rates import line_names, panel_axes, panels, taken
+from .rates import counted, line_names, panel_axes, panels, taken
 
 Cells = dict[tuple, list[Row]]
-SUCCESS = "clips won (of those right before)"
+SUCCESS = "clips won (of {} right before)"
 
 
 def queries(folder: Path) -> Figure:
@@ -75,7 +76,7 @@ def curves(cells: Cells, points_of: Callable[[Sequence[Row]], list[Point]], over
     keys, ends = list(lines), [point[over] for points in lines.values() for point in points]
     found, within = panels(keys)
     names = line_names([taken(key, within) for key in keys], within)
-    figure, axes = panel_axes(found, names, SUCCESS, xlabel)
+    figure, axes = panel_axes(found, names, SUCCESS.format(counted(sum(map(right_before, cells[key])) for key in keys)), xlabel)
     looks = {name: look(number) for number, name in enumerate(dict.fromkeys(names))}
     for axis, panel in zip(axes, found):
         for place in panel.lines:

@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 
 from ...errors import InputError, shown
 from ..style import COLOURS, HATCHES, legend_below, new_figure, percent, short
+from .rates import counted
 
 FILES = ("leaderboard.csv", "table.csv")
-NEEDED = ("model", "defense", "budget", "goal", *(f"{rate}{end}" for rate in ("clean_accuracy", "robust_accuracy") for end in ("", "_low", "_high")))
+NEEDED = ("model", "defense", "budget", "goal", "clips", *(f"{rate}{end}" for rate in ("clean_accuracy", "robust_accuracy") for end in ("", "_low", "_high")))
 RATES = {"clean_accuracy": "clean", "robust_accuracy": "under attack"}
 LIMIT = 40  # entries of a panel
 
@@ -33,7 +34,7 @@ def leaderboard(folder: Path) -> Figure:
             axis.barh([place + (number - 0.5) * 0.4 for place in range(len(lines))], values, 0.37, color=COLOURS[number], hatch=HATCHES[number],
                       edgecolor="white", label=label, xerr=errors, error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#333333"})
         axis.set_yticks(range(len(names[budget])), [short(name, 32) for name in names[budget]])
-        axis.set(xlim=(0, 1.02), ylim=(most - 0.5, -0.5), xlabel="right (of all clips)", title=f"budget {budget}")
+        axis.set(xlim=(0, 1.02), ylim=(most - 0.5, -0.5), xlabel=f"right (of {counted(int(entries[budget, name]['clips']) for name in names[budget])} clips)", title=f"budget {budget}")
         axis.grid(False, axis="y")
         percent(axis, "x")
     legend_below(figure, *figure.axes[0].get_legend_handles_labels())

@@ -1,6 +1,6 @@
 """What figures of a whole run share: the rate that they show, the names of their lines, and the panels that these are spread over."""
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any, Iterable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,12 +16,18 @@ ABREAST = 3  # panels
 
 
 def rate_of(cells: list[dict]) -> tuple[str, str]:
-    """The rate that a figure shows, and its name: targeted success where the run was targeted, else robust accuracy."""
+    """The rate that a figure shows, and its name with the denominator: targeted success where the run was targeted, else robust accuracy."""
     if not cells:
         raise InputError("this run has no cells to draw")
     if any(cell.get("targeted_success") is not None for cell in cells):
-        return "targeted_success", "target word heard (of clips right before)"
-    return "robust_accuracy", "right before and after (of all clips)"
+        return "targeted_success", f"target word heard (of {counted(cell['clips_right'] for cell in cells)} clips right before)"
+    return "robust_accuracy", f"right before and after (of {counted(cell['clips'] for cell in cells)} clips)"
+
+
+def counted(numbers: Iterable[int]) -> str:
+    """A denominator for several rates: "960", or "948 to 960"."""
+    numbers = sorted(set(numbers))
+    return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
 
 
 def line_names(groups: Sequence[tuple], keys: Sequence[str] = CELL_KEYS) -> list[str]:
