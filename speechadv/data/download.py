@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator
 
-from ..audio import Notice, silent, write_bytes
+from ..audio import ASIDE, Notice, silent, write_bytes
 from ..errors import DataError, InputError, shown
 from .unpack import MAX_TOTAL, unpack
 
@@ -70,11 +70,16 @@ def download(url: str, sha256: str, out: Path, *, progress: Progress = lambda do
     if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise InputError(f"--sha256 '{shown(sha256)[:80]}': expected 64 hexadecimal digits")
     out = out.absolute()
+    work = out.parent / f"{ASIDE}{hashlib.sha256(os.fsencode(out)).hexdigest()[:12]}"
     if _is_there(out, sha256.lower()):
+        if work.is_dir():  # a call was killed right before its end
+            with contextlib.suppress(InputError, OSError), _alone(work, out):
+                shutil.rmtree(work)
         return False
-    work = out.parent / f".speechadv-{hashlib.sha256(os.fsencode(out)).hexdigest()[:12]}"
     try:
         with _folders_for(work, out), _alone(work, out):
+            for leftover in work.glob(f"{ASIDE}*"):  # not whole when a call was killed
+                leftover.unlink()
             archive = _verified(url, sha256.lower(), work, progress, notice)
             _install(archive, work, out, url, sha256.lower())
     except OSError as problem:

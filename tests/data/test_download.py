@@ -263,3 +263,19 @@ def test_official_archives_are_complete():
     assert len({a.sha256 for a in ARCHIVES.values()}) == 4
     for archive in ARCHIVES.values():
         assert re.fullmatch("[0-9a-f]{64}", archive.sha256) and archive.url.startswith("https://storage.googleapis.com/download.tensorflow.org/data/")
+
+
+@pytest.mark.parametrize("when", ["before the end", "before it was written"])
+def test_nothing_of_a_killed_call_stays_in_the_end(when, server, tmp_path):
+    def fetched():
+        return download(server.url, hashlib.sha256(server.body).hexdigest(), tmp_path / "out")
+
+    assert when == "before it was written" or fetched()
+    work = tmp_path / f".speechadv-{hashlib.sha256(bytes(tmp_path / 'out')).hexdigest()[:12]}"
+    work.mkdir()
+    for name in ("lock", ".speechadv-0123456789abcdef"):
+        (work / name).write_bytes(b"half")
+    if when == "before the end":
+        (work / "archive").write_bytes(server.body)
+    assert fetched() == (when == "before it was written")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

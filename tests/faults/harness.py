@@ -4,6 +4,7 @@ Each try is a fork of this process, which has torch loaded already: a try costs 
 """
 import contextlib
 import importlib
+import json
 import os
 import random
 import shutil
@@ -18,6 +19,7 @@ VOLATILE = {"timing.jsonl", "environment.json"}  # clock times; the revision of 
 GROWING = {"rows.jsonl", "history.jsonl", "checkpoint.pt"}  # those that are other files while a run is under way
 ASIDE = ".speechadv-"  # what is not whole yet is called so
 PATIENCE = 120  # s
+OUTSIDE = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn")
 WRITES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link")
 
 
@@ -68,7 +70,9 @@ class Harness:
         self.number = 0
         loaded_once()
         self.whole = self.fresh()  # the undisturbed run stays here
-        self.seconds, self.events = self._undisturbed(self.whole)
+        self.seconds = self._undisturbed(self.whole)
+        seen = json.loads((self.whole / "events").read_text())
+        self.events, self.outside = seen["operations"], seen["outside"]
         self.expected = contents(self.whole / case.out)
 
     def moments(self, count: int) -> Iterator[Moment]:
@@ -97,12 +101,12 @@ class Harness:
         self.case.prepare(place)
         return place
 
-    def _undisturbed(self, place: Path) -> tuple[float, int]:
-        """Seconds, and file operations, of a run to the end."""
+    def _undisturbed(self, place: Path) -> float:
+        """Seconds of a run to the end."""
         started = time.monotonic()
         child = self._begin(place, None)
         assert ended(child, PATIENCE) == 0, log(place)
-        return time.monotonic() - started, int((place / "events").read_text())
+        return time.monotonic() - started
 
     def struck(self, place: Path, kind: str, at: float, again: int = 0) -> list[Moment]:
         """Begin, kill, and look; nothing where the command was done before."""
@@ -132,7 +136,8 @@ class Harness:
 
     def _begin(self, place: Path, die_at: int | None) -> int:
         operations = Operations(die_at)
-        return forked(self.case.arguments, place, lambda: (self.case.within(), operations.watch()), lambda: Path("events").write_text(str(operations.count)))
+        return forked(self.case.arguments, place, lambda: (self.case.within(), operations.watch()),
+                      lambda: Path("events").write_text(json.dumps({"operations": operations.count, "outside": operations.outside})))
 
 
 def forked(arguments: list[str], place: Path, before: Callable[[], Any] = lambda: None, after: Callable[[], Any] = lambda: None) -> int:
@@ -173,16 +178,19 @@ def forked(arguments: list[str], place: Path, before: Callable[[], Any] = lambda
 
 
 class Operations:
-    """Counts a process's writing file operations, and sends it a signal before the one with the number `at`."""
+    """Counts a process's writing file operations, and sends it a signal before the one with the number `at`; notes whom it calls and what it starts."""
 
     def __init__(self, at: int | None = None, sent: int = signal.SIGKILL):
         self.count, self.at, self.sent = 0, at, sent
+        self.outside: list[str] = []
 
     def watch(self) -> None:
         """From here on, in the process that calls."""
         sys.addaudithook(self._hook)
 
     def _hook(self, event: str, arguments: tuple) -> None:
+        if event in OUTSIDE:
+            self.outside.append(f"{event} {arguments[-1] if event.startswith('socket') else arguments[0]}")
         if event in WRITES and (event != "open" or isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
             self.count += 1
             if self.count == self.at:

@@ -3,6 +3,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -50,6 +51,13 @@ class Setting:
 def test_killed_at_random_moments(name, setting):
     moments = list(setting.harness(name).moments(MOMENTS))
     assert len(moments) >= MOMENTS and [problem for moment in moments for problem in moment.problems] == []
+
+
+@pytest.mark.parametrize("name", ["evaluate", "train", "attack", "download", "report", "defend", "certify"])
+def test_nobody_is_called_and_nothing_started_that_was_not_asked_for(name, setting):
+    """But git, for the revision, and this machine's own server in the case that downloads."""
+    seen = [what for what in setting.harness(name).outside if what != "subprocess.Popen git"]
+    assert bool(seen) == (name == "download") and all(re.match(r"socket.* .*127.0.0.1|socket.getaddrinfo ", what) for what in seen), seen
 
 
 def test_the_harness_sees_a_file_that_is_not_whole(setting, monkeypatch):
