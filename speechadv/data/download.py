@@ -110,7 +110,7 @@ def _is_there(out: Path, sha256: str) -> bool:
     try:
         marker = json.loads((out / MARKER).read_bytes())
         had, files, size = marker["sha256"], marker["files"], marker["bytes"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{named}: expected an empty or new folder, got one with other files") from None
     if had != sha256:
         raise InputError(f"{named}: holds another archive (SHA-256 {shown(had)[:12]}…); name another folder")
@@ -259,7 +259,7 @@ def _validator(origin: Path, url: str) -> str | None:
     try:
         content = json.loads(origin.read_bytes())
         return content["validator"] if content["url"] == url else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
