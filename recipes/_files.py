@@ -72,13 +72,16 @@ def overrides(words: Sequence[str]) -> list[str]:
     return [part for word in words for part in ("--set", word)]
 
 
-def judged(folder: Path, runs: Sequence[Path], is_quick: bool, record: bool, check: bool) -> None:
-    """Write the numbers of runs, each under its folder's name, into expected.json, or compare them with it; exit status 1 where they differ."""
+def judged(folder: Path, runs: Sequence[Path], options: str, is_quick: bool, record: bool, check: bool) -> None:
+    """Write the numbers of runs, each under its folder's name, into expected.json, or compare them with it; exit status 1 where they differ.
+
+    `options` are those of the command that made the committed numbers, the rehearsal aside.
+    """
     found = {f"{run.name}|{cell}": rates for run in runs for cell, rates in numbers(run).items()}
     path = folder / "expected.json"
     if record:
         content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        part = {"command": f"python recipes/{folder.name}/run.py --out runs/{folder.name}" + " --quick" * is_quick, "seed": 0,
+        part = {"command": f"python recipes/{folder.name}/run.py --out runs/{folder.name} {'--quick' if is_quick else options}", "seed": 0,
                 "tolerance": QUICK_TOLERANCE if is_quick else TOLERANCE, "numbers": found}
         content = content | {"quick": part} if is_quick else part | {key: content[key] for key in ("quick",) if key in content}
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -41,7 +41,7 @@ def recipe(out, file, quick, threads, check, record):
             changed = [f"models=['{word}']", *(("data=['bundled']", *QUICK[name]) if quick else ())]
             command("evaluate", FOLDER / config, "--out", name, "--threads", threads, *overrides(changed))
     click.echo(summary(out))
-    judged(FOLDER, [out / name for name in RUNS], quick, record, check)
+    judged(FOLDER, [out / name for name in RUNS], "--file kws_ref_model.tflite", quick, record, check)
 
 
 def summary(out: Path) -> str:
