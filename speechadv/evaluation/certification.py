@@ -87,7 +87,7 @@ def certify(config: CertificationConfig, out: str | Path, *, batch_size: int = 6
         raise ConfigError(f"model '{shown(config.model)}' does not know the word '{shown(unknown)}' of the task{closest(unknown, model.labels)}")
     mine = shard.of(range(len(clips)))
     if not mine:
-        raise ConfigError(f"--shard {shard.number}/{shard.count}: there are {len(clips)} clips alone")
+        raise ConfigError(f"--shard {shard.number}/{shard.count}: expected a part with a clip, there are {len(clips)} clips")
     about = environment(device, [config.seed]) | {
         "clips": {"source": clips.source, "number": len(clips), "sha256": clips.fingerprint()}, "models": {config.model: fingerprint(model)}}
     with claimed(out, config, about), frozen(model):

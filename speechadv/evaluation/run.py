@@ -73,7 +73,7 @@ def evaluate(config: EvaluationConfig, out: str | Path, *, workers: int = 1, thr
     with _threads(threads):
         plan = replace(prepare(config, out, device, trust, notice), shard=shard)
         if not plan.mine:
-            raise ConfigError(f"--shard {shard.number}/{shard.count}: there are {len(plan.clips)} clips alone")
+            raise ConfigError(f"--shard {shard.number}/{shard.count}: expected a part with a clip, there are {len(plan.clips)} clips")
         check_workers(plan.worker, 2 if engine else workers)
         with claimed(out, config, plan.environment):
             failed = produce(plan, engine or Local(workers, threads), bar, notice)

@@ -110,7 +110,7 @@ def test_certificates(tiny_weights, data_root, tmp_path, files):
         certify(config, tmp_path / str(number), shard=Shard(number, 2))
     merge([tmp_path / "2", tmp_path / "1"], tmp_path / "merged")
     assert files(tmp_path / "merged") == files(tmp_path / "whole")
-    with pytest.raises(ConfigError, match="3 clips alone"):
+    with pytest.raises(ConfigError, match="there are 3 clips"):
         certify(config, tmp_path / "9", shard=Shard(9, 9))
 
 
