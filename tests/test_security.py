@@ -1,8 +1,10 @@
 """What SECURITY.md promises about the code: no pickle, no shell, no evaluated text, nothing that a stranger's file names could lead astray."""
 import ast
+import contextlib
 import os
 import pickle
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,23 @@ def test_a_malicious_cache_of_clips_stays_inert(tmp_path, monkeypatch):
     assert not (tmp_path / "exploded").exists()
 
 
+def test_pickled_weights_in_a_hugging_face_folder_stay_inert(tmp_path):
+    pytest.importorskip("transformers")
+    import torch
+
+    from speechadv import load_model
+    from tests.models.test_hf import saved
+
+    saved("ast", tmp_path / "hf")
+    for name in ("pytorch_model.bin", "training_args.bin"):
+        torch.save({"weight": Bomb(tmp_path / "exploded")}, tmp_path / "hf" / name)
+    assert load_model(f"hf:{tmp_path / 'hf'}").labels == ("yes", "no", "stop")
+    (tmp_path / "hf" / "model.safetensors").unlink()
+    with pytest.raises(SpeechAdvError, match="pickled weights"):
+        load_model(f"hf:{tmp_path / 'hf'}")
+    assert not (tmp_path / "exploded").exists()
+
+
 def test_names_of_clips_and_cells_never_leave_the_run(tmp_path):
     from speechadv.evaluation.cells import AttackSpec, Craft
     from speechadv.evaluation.sounds import craft_folder
@@ -99,10 +118,31 @@ def test_a_row_that_names_a_file_outside_is_refused(tmp_path):
 def test_temporary_folders_are_private():
     import tempfile
 
-    with tempfile.TemporaryDirectory(prefix="speechadv-") as folder:
+    with open_to_all(), tempfile.TemporaryDirectory(prefix="speechadv-") as folder:
         assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
     made = [(file.name, name) for file in PACKAGE.rglob("*.py") for name, _ in calls(file) if name.startswith("tempfile.")]
     assert {name for _, name in made} <= {"tempfile.TemporaryDirectory", "tempfile.TemporaryFile", "tempfile.mkdtemp", "tempfile.TemporaryFile(dir=parent).close"}, made
+
+
+@contextlib.contextmanager
+def open_to_all():
+    """The most careless umask."""
+    before = os.umask(0)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def test_what_a_command_is_given_to_hear_is_private(tmp_path):
+    import torch
+
+    from speechadv import load_model
+
+    (tmp_path / "box.py").write_text("import os, stat, sys\nmode = stat.S_IMODE(os.stat(os.path.dirname(sys.argv[1])).st_mode)\nprint('private' if mode == 0o700 else 'open')\n")
+    with open_to_all():
+        model = load_model(f"command:{sys.executable} {tmp_path / 'box.py'} {{wav}}#labels=private,open")
+        assert model(torch.zeros(1, 16000)).argmax() == 0
 
 
 def test_only_known_places_start_programs_or_fetch():

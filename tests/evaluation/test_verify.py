@@ -142,6 +142,11 @@ def test_a_tampered_table_for_people_is_caught(copied, tables_alone):
     for other in (first.replace("| 5 |", "| 6 |", 1), first.replace("| none |", "| mp3:32 |"), first + "\n" + first, ""):
         (copied / "table.md").write_text(text.replace(first, other))
         assert any(line.startswith("table.md: ") for line in verify(copied).differences), other
+    text = (copied / "table.tex").read_text()
+    first = next(line for line in text.splitlines() if "& none & pgd &" in line)
+    for other in (first.replace("& 5 &", "& 6 &", 1), first.replace("& none &", "& mp3:32 &"), first + "\n" + first, ""):
+        (copied / "table.tex").write_text(text.replace(first, other))
+        assert any(line.startswith("table.tex: ") for line in verify(copied).differences), other
     (copied / "table.md").unlink()
     assert any("table.md: is not there" in line for line in verify(copied).differences)
 

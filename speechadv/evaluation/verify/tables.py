@@ -1,8 +1,8 @@
-"""table.csv, result.json and table.md against the rows."""
+"""table.csv, result.json, table.md and table.tex against the rows."""
 import csv
 import json
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 from ...errors import shown
 from ..folder import read_probes
@@ -12,12 +12,15 @@ from ..settings import EvaluationConfig
 from . import counts
 from .verdict import Verdict, alike
 
+END = r" \\"  # of a line of table.tex
+LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", counts.DASH: "--", **{letter: f"\\{letter}" for letter in "&%$#_{}"}}
+
 
 def check_tables(run: Path, config: EvaluationConfig, rows: list[Row], verdict: Verdict) -> None:
-    """table.csv, result.json and table.md against the rows."""
+    """All tables against the rows."""
     grouped = counts.cells(rows)
     expected = counts.lines(grouped, config.targeted)
-    for name, check in (("table.csv", _check_csv), ("result.json", _check_json), ("table.md", _check_markdown)):
+    for name, check in (("table.csv", _check_csv), ("result.json", _check_json), ("table.md", _check_markdown), ("table.tex", _check_latex)):
         if not (run / name).is_file():
             verdict.differences.append(f"{name}: is not there; make it with `speechadv report`")
             continue
@@ -82,16 +85,29 @@ def _check_markdown(run: Path, config: EvaluationConfig, rows: list[Row], expect
     start = next(i for i, line in enumerate(lines) if line.startswith("| model |"))
     table = [_cells(line) for line in lines[start : start + 2 + len(expected)]]
     head, body = table[0], [line for line in table[2:] if len(line) == len(table[0])]
-    by_key = {tuple(map(_plain, key)): line for key, line in expected.items()}
+    after = start + 2 + len(expected)
+    if after < len(lines) and lines[after].startswith("|"):
+        yield "has more lines than the rows have cells"
+    yield from _compare_printed(head, body, expected, config.targeted, _plain)
+
+
+def _check_latex(run: Path, config: EvaluationConfig, rows: list[Row], expected: dict, grouped: dict) -> Iterator[str]:
+    lines = (run / "table.tex").read_text(encoding="utf-8").splitlines()
+    head, *body = [line.removesuffix(END).split(" & ") for line in lines if line.endswith(END)]
+    yield from _compare_printed(head, body, expected, config.targeted, _in_latex)
+
+
+def _compare_printed(head: list[str], body: list[list[str]], expected: dict, targeted: bool, form: Callable[[Any], str]) -> Iterator[str]:
+    """The lines of a table for people; `form` is how the file writes a word."""
+    by_key = {tuple(map(form, key)): line for key, line in expected.items()}
     found = [dict(zip(head, line)) for line in body]
     keys = [tuple(line[key] for key in counts.KEYS) for line in found]
-    after = start + 2 + len(expected)
-    if sorted(keys) != sorted(by_key) or after < len(lines) and lines[after].startswith("|"):
+    if sorted(keys) != sorted(by_key):
         yield "its lines are not the cells of the rows"
     for key, line in zip(keys, found):
-        for column, word in counts.printed(by_key[key], config.targeted).items() if key in by_key else ():
-            if line[column] != word:
-                yield f"{', '.join(key)}: {column}: the rows give {word}, the table says {shown(line[column])}"
+        for column, word in counts.printed(by_key[key], targeted).items() if key in by_key else ():
+            if line[form(column)] != form(word):
+                yield f"{', '.join(key)}: {column}: the rows give {word}, the table says {shown(line[form(column)])}"
 
 
 def _cells(line: str) -> list[str]:
@@ -101,3 +117,8 @@ def _cells(line: str) -> list[str]:
 def _plain(value: Any) -> str:
     """How table.md shows a key."""
     return shown(value).replace("|", "\0").replace("<", "&lt;")
+
+
+def _in_latex(value: Any) -> str:
+    """How table.tex shows a word."""
+    return "".join(LATEX.get(letter, letter) for letter in shown(value))
