@@ -27,5 +27,5 @@ def command(run, out, no_audio, as_json, quiet):
     check_writable(out.parent)
     done, voice = pack(run, out, sound=not no_audio), Voice(as_json, quiet)
     audio = f"{done['audio_files']} of them audio" if not no_audio else "no audio"
-    voice.say(f"{shown(out)}: {done['bytes'] / 1e6:.1f} MB, {done['files']} files, {audio}")
+    voice.say(f"{shown(out)}: {done['bytes'] / 1e6:.1f} MB, {done['files']} files, {audio}; its README.md says how to make the run again from it")
     voice.document(done)

@@ -35,6 +35,9 @@ def command(files, model, labels, sample_rate, trust_model_file, top, device, as
     for result in results:
         heard = ", ".join(f"{shown(label)} {probability:.1%}" for label, probability in result["probabilities"].items())
         voice.say(f"{shown(result['file'])}: {heard}")
+    other = next((label for label in network.labels if not label.startswith("_") and label != results[0]["heard"]), None)
+    voice.advise(("another word heard", ("attack", files[0], "--target", other or "WORD", "--budget", "snr:30", "--model", model, "--out", "out")),
+                 ("behind a codec", ("defend", files[0], "--defense", "mp3:32", "--out", "defended")))
     voice.document(results)
 
 

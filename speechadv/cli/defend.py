@@ -37,6 +37,7 @@ def command(files: tuple[Path, ...], defense: str, out: Path, as_json: bool, qui
     for result in results:
         level = "unchanged" if result["snr_db"] is None else f"signal {result['snr_db']:.1f} dB over the change"
         voice.say(f"{shown(result['file'])} -> {shown(result['out'])}  {result['defense']}, {result['seconds']:.2f} s, {level}")
+    voice.advise(("a page to compare by ear", ("report", out)), ("what is heard there", ("classify", results[0]["out"])))
     voice.document(results)
 
 

@@ -115,4 +115,6 @@ def show(out: Path, report: dict[str, Any], voice: Voice) -> None:
             line += f"; accuracy {each['accuracy']:.2%} before and {each['accuracy_exported']:.2%} after"
         voice.say(line)
     voice.say(f"card: {shown(beside(out)[0])}; report: {shown(beside(out)[1])}")
+    reader = ("--model", f"onnx:{out}") if report["format"] == "onnx" else ("--model", f"torch-export:{out}", "--trust-model-file")
+    voice.advise(("heard with it", ("classify", "FILE.wav", *reader)), ("attacked", ("attack", "FILE.wav", "--target", "WORD", "--budget", "snr:30", *reader, "--out", "out")))
     voice.document({"out": str(out)} | report)

@@ -47,6 +47,9 @@ def command(file, model, labels, sample_rate, trust_model_file, defense, hop, sm
         voice.say("no word heard")
     if out:
         audio.write_bytes(out, as_csv(words).encode("utf-8"))
+    if words:
+        at = max(0.0, words[0]["time"] - 0.5)
+        voice.advise((f"'{shown(words[0]['word'])}' hidden", ("attack", file, "--untargeted", "--at", f"{at:.2f}", "--budget", "snr:20", "--model", model, "--out", "hidden")))
     voice.document({"file": str(file), "seconds": round(length.samples / network.sample_rate, 3), "hop": hop, "smooth": smooth, "threshold": threshold, "words": words})
 
 

@@ -55,6 +55,8 @@ def command(kind, run, out, formats, row, over, cell, as_json, quiet):
         files.append(files[0].with_suffix(".csv"))
         write_csv(figures.points(kind, run), files[-1])
         voice.say(shown(files[-1]))
+    if all(path.suffix.lower() != ".pdf" for path in files):
+        voice.advise(("for print", ("plot", kind, run, *(word for option, value in choices.items() if value is not None for word in (f"--{option}", value)), "--format", "pdf")))
     voice.document({"kind": kind, "run": str(run), "out": str(files[0]), "files": [str(path) for path in files]})
 
 

@@ -38,6 +38,7 @@ def command(runs, outs, slides, title, templates, export_templates, as_json, qui
         check_writable(export_templates)
         for path in document.export(export_templates):
             voice.say(shown(path))
+        voice.advise(("the report in them", ("write-up", "RUN", "--templates", export_templates, "--out", "report.html")))
         return voice.document({"templates": str(export_templates)})
     for name, given in (("RUN", runs), ("--out", outs)):
         if not given:
@@ -56,4 +57,6 @@ def command(runs, outs, slides, title, templates, export_templates, as_json, qui
         voice.notice(f"tables and figures were cut so that the report fits {document.MOST_PAGES} pages; the runs hold the rest")
     for out in outs:
         voice.say(f"{shown(out)}" + (f", {result['pages']} pages" if out.suffix.lower() == ".pdf" else ""))
+    steps = [] if slides else [("a talk of five minutes", ("write-up", *runs, "--slides", "--out", "slides.html"))]
+    voice.advise(*steps, ("your own words", ("write-up", "--export-templates", "my-templates")))
     voice.document({"out": [str(out) for out in outs], "slides": slides, **result})
