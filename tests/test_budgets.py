@@ -217,6 +217,8 @@ def test_the_numbers_of_masking():
     assert torch.equal(bound.rough(noise * 1e-3) / LSB, (noise * 1e-3 / LSB).round()) and not parse_budget("snr:9+linf:0.1").bind(clean).rough_is_exact
     step = bound.steepest(noise)
     assert step.square().mean().sqrt().item() == pytest.approx(1, rel=0.5) and bound.size().item() == pytest.approx((bound.size() * step).square().mean().sqrt().item(), rel=0.5)
+    loud = parse_budget("masking").bind(((0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))) / LSB).round() * LSB)
+    assert loud.size().item() == pytest.approx(0.143466, rel=2e-4), "over all bins but the lowest and the highest"
     start = bound.random_start(seeded(0))
     assert 0.05 < (start.norm() / bound.size().item() / 4000**0.5) < 0.2
     assert not bound.quantise(torch.full((1, 4000), math.nan)).any() and bound.satisfied(bound.quantise(torch.full((1, 4000), math.inf)))

@@ -170,3 +170,9 @@ def test_no_minus_zero():
     from speechadv.report.tables import number
 
     assert number(-0.04, ".1f") == "0.0" == number(0.0, ".1f") and number(-0.06, ".1f") == "-0.1" and number(None, ".1f") == "–"
+
+
+def test_wilson_ends_at_0_and_1_exactly():
+    """Whatever floating point makes of the formula."""
+    for trials in range(1, 200):
+        assert wilson(0, trials)[0] == 0.0 and wilson(trials, trials)[1] == 1.0
