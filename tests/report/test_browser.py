@@ -250,7 +250,7 @@ def test_what_was_heard_has_probabilities(opened):
     opened.get_by_label("defense").select_option("none")
     cells = opened.locator("#heard tbody tr").first.locator("td").all_inner_texts()
     assert cells[0].startswith("yes 90.0") and "7.0" in cells[0] and cells[1].startswith("no 75.0") and "go 25.0" in cells[1]
-    assert "log_spectral_distance_db: <why>" in opened.inner_text("#clip-facts") and "segmental SNR dB 12.3" in opened.inner_text("#clip-facts")
+    assert "log_spectral_distance_db: <why>" in opened.inner_text("#clip-facts") and "segmental SNR 12.3 dB" in opened.inner_text("#clip-facts")
 
 
 def test_the_matrix_follows_the_filter(opened):

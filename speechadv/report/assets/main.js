@@ -80,7 +80,7 @@ function showClip(row) {
   $("clip-title").textContent = row.label === null ? row.clip : `“${row.label}”` + (row.target === null ? "" : ` → “${row.target}”`);
   const facts = [row.label === null ? null : row.clip, row.budget && `budget ${row.budget}`, row.attack && `${row.attack}, ${row.threat}`, `SNR ${fixed(row.snr_db, 1, " dB")}`,
     row.linf === null ? null : `L∞ ${fixed(lsb(row), 0, " LSB")}`, row.masking_excess_db === null ? null : `masking excess ${fixed(row.masking_excess_db, 1, " dB")}`,
-    ...data.measures.map(([key, head, digits]) => `${head} ${fixed(row[key], digits)}`), row.quality_gaps];
+    ...data.measures.map(([key, head, digits]) => head.endsWith(" dB") ? `${head.slice(0, -3)} ${fixed(row[key], digits)} dB` : `${head} ${fixed(row[key], digits)}`), row.quality_gaps];
   $("clip-facts").textContent = facts.filter(Boolean).join(" · ");
   $("hearing").hidden = row.outcome === null;
   if (row.outcome !== null) showHeard($("heard"), siblings(row));
