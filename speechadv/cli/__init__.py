@@ -105,6 +105,12 @@ def run(arguments=None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more: no second error when Python flushes
         return 0
+    except (MemoryError, RuntimeError) as problem:
+        from ..memory import out_of_memory
+
+        if not out_of_memory(problem):
+            raise
+        return complain("out of memory; what is finished is kept")
     except OSError as problem:
         return complain((problem.strerror or type(problem).__name__) + (f": '{shown(problem.filename)}'" if problem.filename else ""))
     return status if isinstance(status, int) else 0

@@ -279,3 +279,11 @@ def test_nothing_of_a_killed_call_stays_in_the_end(when, server, tmp_path):
         (work / "archive").write_bytes(server.body)
     assert fetched() == (when == "before it was written")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_second_process_is_refused(server, tmp_path):
+    work = tmp_path / f".speechadv-{hashlib.sha256(bytes(tmp_path / 'out')).hexdigest()[:12]}"
+    work.mkdir()
+    with module._alone(work, tmp_path / "out"), pytest.raises(InputError, match="another process is downloading into it"):
+        download(server.url, hashlib.sha256(server.body).hexdigest(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
