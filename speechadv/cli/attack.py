@@ -8,6 +8,7 @@ import click
 from ..errors import ConfigError, InputError, shown
 from .common import Voice, announce, check_writable, checked_device, device_option, json_option, model_details, model_option, out_option, quiet_option, seed_option, unique_stems
 from .crafting import LEARNED
+from .engines import chosen_engine, engine_options, tell_failures
 
 SECONDS = 1.0  # what keyword spotters hear
 BATCH = 32
@@ -76,12 +77,13 @@ class Clip:
 @model_option
 @model_details
 @out_option
+@engine_options
 @seed_option
 @device_option
 @json_option
 @quiet_option
-def command(files, target, untargeted, budgets, name, steps, overrides, full, defense, sources, quality, model, labels, sample_rate, trust_model_file, at, out, seed, device,
-            as_json, quiet):
+def command(files, target, untargeted, budgets, name, steps, overrides, full, defense, sources, quality, model, labels, sample_rate, trust_model_file, at, out, engine,
+            address, cores, gpus, seed, device, as_json, quiet):
     """Change sound files a little, so that a network hears another word.
 
     Each FILE (any rate and number of channels; its first second) becomes OUT/STEM.adversarial.wav. Beside it lie STEM.clean.wav, the clip as the
@@ -93,6 +95,7 @@ def command(files, target, untargeted, budgets, name, steps, overrides, full, de
     """
     from ..attacks.offered import check_queries_left
     from ..evaluation import quality as measures
+    from .crafter import check_engine
     from .inside import attack_inside
     from ..registry import keywords
     from .crafting import learn
@@ -106,20 +109,27 @@ def command(files, target, untargeted, budgets, name, steps, overrides, full, de
     measures.check(quality, "--quality")
     job = replace(prepared(name, options, budgets, defense, model, network, target, seed, sources), quality=quality,
                   details=tuple((key, value) for key, value in network.items() if value and key != "device"))
+    where = chosen_engine(engine, address, cores, gpus, voice)
     if at is not None:
+        if where:
+            raise ConfigError("--at: is work for one process, leave out --engine")
         return attack_inside(job, files, at, out, voice)
     check_folder(out, job.identity(files))
     clips = read_clips(files, job, voice)
     check_queries_left(job.attack, job.model, len(clips))
+    check_engine(job, where)
     taught = learn(job, files)
-    rows = attacked(job, clips, out, voice)
+    rows, failed = attacked(job, clips, out, voice, where)
     if taught:
         voice.say(f"{taught}: {shown(out / LEARNED)}")
+    have = {row["clip"] for row in rows}
+    clips = [clip for clip in clips if f"{clip.stem}.wav" in have]
     for clip, row in zip(clips, rows):
         describe(clip, row, out, voice)
     summarise(rows, job, voice)
     voice.advise(("a page to listen to", ("report", out)), ("through a codec", ("defend", out / rows[0]["adversarial_audio"], "--defense", "mp3:32", "--out", "defended")))
     voice.document([document(clip, row, out) for clip, row in zip(clips, rows)])
+    tell_failures(failed, "clips", out)
 
 
 def attack_options(name: str, overrides: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:
@@ -211,15 +221,15 @@ def check_folder(out: Path, identity: dict[str, Any]) -> None:
     check_writable(out)
 
 
-def attacked(job: Job, clips: list[Clip], out: Path, voice: Voice) -> list[dict[str, Any]]:
-    """Attack all clips, write everything, and return a row a clip, scored on what the files hold."""
+def attacked(job: Job, clips: list[Clip], out: Path, voice: Voice, engine: Any = None) -> tuple[list[dict[str, Any]], int]:
+    """Attack all clips, write everything, and return a row a clip, scored on what the files hold, and the number of those that failed."""
     from .. import config as configs
     from ..audio import write_bytes
     from ..evaluation.environment import environment
     from ..evaluation.folder import CONFIG, ENVIRONMENT, ROWS, write_json
     from ..evaluation.rows import rewrite
     from ..locks import locked
-    from ..memory import Parts
+    from .crafter import craft
     from .crafting import save_learned
 
     settings = as_evaluation(job, clips)
@@ -229,12 +239,11 @@ def attacked(job: Job, clips: list[Clip], out: Path, voice: Voice) -> list[dict[
         check_folder(out, about["command"])  # it may have been another command's in between
         write_json(out / ENVIRONMENT, about)
         save_learned(job, out)
-        parts = Parts(BATCH).each(clips, lambda batch: attack_batch(job, batch, out, advance), voice.notice, f"attacking {job.word} behind {job.defense}")
-        rows = [row for part in parts for row in part]
+        rows, failed = craft(job, clips, out, engine, advance, voice.notice)
         # A clip that was heard as the target from the start is no success: reports must not count it.
         rewrite(out / ROWS, [row for row in rows if row["clean_prediction"] != row["target"]])
         write_bytes(out / CONFIG, configs.dumps(settings).encode("utf-8"))
-    return rows
+    return rows, failed
 
 
 def as_evaluation(job: Job, clips: list[Clip]):

@@ -1,11 +1,10 @@
 """speechadv certify"""
-import shlex
-import sys
 from pathlib import Path
 
 import click
 
 from .common import Voice, device_option, json_option, model_option, out_option, quiet_option, seed_option, shard_option
+from .engines import chosen_engine, engine_options, stopped, tell_failures
 
 
 @click.command("certify", epilog="Example: speechadv certify --model resnet --sigma 0.0025 --clips 12 -n 1000 --out runs/certificates")
@@ -22,11 +21,13 @@ from .common import Voice, device_option, json_option, model_option, out_option,
 @click.option("--batch-size", type=click.IntRange(1, 256), default=64, show_default=True, help="Noisy clips in one call; changes the speed alone.")
 @shard_option
 @click.option("--trust-model-file", is_flag=True, help="Load TorchScript or torch.export models: that runs code from the file.")
+@engine_options
 @seed_option
 @device_option
 @json_option
 @quiet_option
-def command(out, model, sigma, n, n0, alpha, task, split, clips, clip_list, batch_size, shard, trust_model_file, seed, device, as_json, quiet):
+def command(out, model, sigma, n, n0, alpha, task, split, clips, clip_list, batch_size, shard, trust_model_file, engine, address,
+            cores, gpus, seed, device, as_json, quiet):
     """Prove around each clip a ball in which no perturbation changes what the smoothed network hears.
 
     Randomised smoothing (Cohen et al. 2019): the network hears each clip N times under white noise and takes the vote. OUT holds certificates.jsonl,
@@ -44,12 +45,13 @@ def command(out, model, sigma, n, n0, alpha, task, split, clips, clip_list, batc
     from ..evaluation.certification import certify
 
     try:
-        result = certify(config, Path(out), batch_size=batch_size, device=device, trust=trust_model_file, bar=voice.bar, notice=voice.notice, shard=part)
+        result = certify(config, Path(out), batch_size=batch_size, device=device, trust=trust_model_file, bar=voice.bar, notice=voice.notice, shard=part,
+                         engine=chosen_engine(engine, address, cores, gpus, voice))
     except KeyboardInterrupt:
-        click.echo(f"stopped; what is finished is kept. Go on with: {shlex.join(['speechadv', *sys.argv[1:]])}", err=True)
-        sys.exit(130)
+        stopped()
     show(voice, result, out)
     voice.document(result)
+    tell_failures(result.get("failed", 0), "clips", out)
 
 
 def show(voice: Voice, result: dict, out: Path) -> None:

@@ -1,4 +1,5 @@
 """The work of `speechadv attack` in blocks, for any engine."""
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Iterator, Sequence
@@ -12,7 +13,7 @@ from ..evaluation.engine import Engine, Local
 from ..evaluation.folder import FAILED
 from ..evaluation.run import check_alone, first_failure
 from ..evaluation.work import picklable
-from ..errors import SpeechAdvError, shown
+from ..errors import SpeechAdvError
 from ..memory import Parts
 from .attack import BATCH, Clip, Job, attack_batch, prepared
 
@@ -78,20 +79,22 @@ class Crafter:
         return done
 
 
-def craft(job: Job, clips: Sequence[Clip], out: Path, engine: Engine | None, advance: Callable, notice: Callable[[str], None]) -> tuple[list[dict[str, Any]], int]:
+def craft(job: Job, clips: Sequence[Clip], out: Path, engine: Engine | None, advance: Callable,
+          notice: Callable[[str], None]) -> tuple[list[dict[str, Any]], int]:
     """The rows of all clips of which one could be made, in their order, and the number of the others; failed.jsonl says why.
 
     Raises SpeechAdvError: not one could be made.
     """
     (out / FAILED).unlink(missing_ok=True)
     found, failed = {}, 0
-    for done in (engine or Local()).run(blocks(clips), Crafter(job, out, None if engine else advance)):
-        for line in done.notices:
-            notice(line)
-        found |= {row["clip"]: row for row in done.rows}
-        failed += note_failures(out, done)
-        if engine:
-            advance(len(done.rows), engine.status())
+    with contextlib.closing((engine or Local()).run(blocks(clips), Crafter(job, out, None if engine else advance))) as outcomes:
+        for done in outcomes:
+            for line in done.notices:
+                notice(line)
+            found |= {row["clip"]: row for row in done.rows}
+            failed += note_failures(out, done)
+            if engine:
+                advance(len(done.rows), engine.status())
     if not found:
         raise SpeechAdvError(f"not one clip could be attacked ({first_failure(out)})")
     return [found[f"{clip.stem}.wav"] for clip in clips if f"{clip.stem}.wav" in found], failed

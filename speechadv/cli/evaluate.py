@@ -1,13 +1,11 @@
 """speechadv evaluate"""
 import json
-import shlex
-import sys
 from pathlib import Path
 
 import click
 
-from ..errors import ConfigError
 from .common import Voice, device_option, json_option, out_option, quiet_option, shard_option
+from .engines import chosen_engine, engine_options, stopped, tell_failures
 
 
 @click.command("evaluate", epilog="Example: speechadv evaluate recipes/evaluation_table/config.toml --out runs/table --set clips=100 --workers 2")
@@ -22,16 +20,13 @@ from .common import Voice, device_option, json_option, out_option, quiet_option,
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes on this machine.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads of torch in each process; default: the cores are shared.")
 @shard_option
-@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
-              help="Where rows are made: processes of this machine, or a Ray cluster (docs/cluster.md).")
-@click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster; auto for the one that this machine belongs to. Default: this machine alone.")
-@click.option("--cores", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Of a task on Ray.")
-@click.option("--gpus", type=click.FloatRange(0), default=0.0, show_default=True, help="Of a task on Ray; fractions share a GPU.")
+@engine_options
 @click.option("--trust-model-file", is_flag=True, help="Load TorchScript or torch.export models: that runs code from the file.")
 @device_option
 @json_option
 @quiet_option
-def command(config, out, overrides, audio, threats, workers, threads, shard, engine, address, cores, gpus, trust_model_file, corruptions, device, as_json, quiet):
+def command(config, out, overrides, audio, threats, workers, threads, shard, engine, address, cores, gpus, trust_model_file, corruptions, device, as_json,
+            quiet):
     """Run the grid that CONFIG describes: models x defenses x threats x attacks x budgets x seeds.
 
     Every adversarial clip is saved, read back and scored from the file. OUT holds rows, sound, tables and a page. A run that was stopped goes on
@@ -49,40 +44,21 @@ def command(config, out, overrides, audio, threats, workers, threads, shard, eng
     announce(voice, *settings.models)
     check_writable(out)
     checked_device(device)
-    from ..errors import shown
     from ..evaluation.cells import under_threats
-    from ..evaluation.folder import FAILED
     from ..evaluation.run import evaluate
     from ..report.tables import cells_of_line, heads
 
     settings = under_threats(settings, threats) if threats else settings
     try:
         result = evaluate(settings, out, workers=workers, threads=threads, device=device, trust=trust_model_file, bar=voice.bar, notice=voice.notice,
-                          engine=on_ray(engine, address, cores, gpus, voice), shard=part)
+                          engine=chosen_engine(engine, address, cores, gpus, voice, (settings.cores, settings.gpus)), shard=part)
     except KeyboardInterrupt:
-        again = ["speechadv", "evaluate", str(config), "--out", str(out), *(word for override in overrides for word in ("--set", override)),
-                 *(word for threat in threats for word in ("--threat", threat)), *(["--shard", shard] if shard else [])]
-        click.echo(f"stopped; what is finished is kept. Go on with: {shlex.join(again)}", err=True)
-        sys.exit(130)
+        stopped()
     show(voice, heads(settings.targeted, result["cells"]), [cells_of_line(line) for line in result["cells"]], result["flags"], out)
     voice.advise(("a figure", ("plot", "success", out)), ("tables and page again", ("report", out)), ("judge it anew", ("verify", out)),
                  ("a written report", ("write-up", out, "--out", "report.html")), ("hand it on", ("bundle", out, "--out", "run.zip")))
     voice.document(result)
-    if result.get("failed"):
-        click.echo(f"{result['failed']} rows failed: {shown(out / FAILED)} says why; the same command tries them again", err=True)
-        sys.exit(1)
-
-
-def on_ray(engine: str, address: str | None, cores: float, gpus: float, voice: Voice):
-    """The engine, or None for this machine's processes. Raises ConfigError: an address without Ray, or no cluster there."""
-    if engine == "local":
-        if address is not None:
-            raise ConfigError("--address: belongs to --engine ray")
-        return None
-    from ..evaluation.cluster import OnRay, imported
-
-    imported()
-    return OnRay(address, cores, gpus, voice.notice)
+    tell_failures(result.get("failed", 0), "rows", out)
 
 
 def show(voice: Voice, head: list[str], lines: list[list[str]], flags: list[dict], out: Path) -> None:

@@ -1,29 +1,33 @@
 """A run of certificates: one line a clip in certificates.jsonl, going on where it stopped, and certified accuracy over the radius from these lines."""
+import contextlib
 import csv
 import io
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, ClassVar, Sequence
 
+import numpy as np
 import torch
 
 from .. import audio
 from ..attacks.base import fast_copy, frozen
 from ..config import as_dict, require
 from ..data.speech_commands import SPLITS
-from ..errors import ConfigError, DataError, shown
-from ..models.resolve import resolve_model
+from ..errors import ConfigError, DataError, SpeechAdvError, shown
 from ..registry import closest
+from .blocks import Block, Done
 from .certificates import KEYS, Line, certified_curve, encode, read, summary
 from .clips import load_clips
 from .environment import environment
-from .folder import claimed, write_json
+from .engine import Engine, Local
+from .folder import FAILED, claimed, write_json
 from .rows import append_lines
-from .run import Bar, no_bar
+from .run import Bar, check_alone, first_failure, no_bar
 from .shards import WHOLE, Shard
 from .smoothing import BLOCK, Smoothed, ceiling, snr_of_radius
 from .sounds import waveforms
-from .work import fingerprint
+from .work import Worker, fingerprint
 
 CERTIFICATES, CURVE = "certificates.jsonl", "certified.csv"
 
@@ -60,7 +64,7 @@ class CertificationConfig:
 
 
 def certify(config: CertificationConfig, out: str | Path, *, batch_size: int = 64, device: str = "cpu", trust: bool = False, bar: Bar = no_bar,
-            notice: Callable[[str], None] = audio.silent, shard: Shard = WHOLE) -> dict[str, Any]:
+            notice: Callable[[str], None] = audio.silent, shard: Shard = WHOLE, engine: Engine | None = None) -> dict[str, Any]:
     """Certify each clip, or those that are left, and sum up.
 
     Args:
@@ -72,15 +76,17 @@ def certify(config: CertificationConfig, out: str | Path, *, batch_size: int = 6
         bar: makes a progress bar from (total, label).
         notice: is told one line about what the user should know.
         shard: the part of the clips that is certified, see `merge`.
+        engine: where the certificates are made; default: this process.
 
     Returns:
-        The content of result.json.
+        The content of result.json; with "failed", the number of clips of which none could be made (they stand in failed.jsonl), where there are some.
 
     Raises:
         SpeechAdvError: config, data, model or folder cannot be used. KeyboardInterrupt passes; what is done is kept.
     """
     out = Path(out)
-    model = resolve_model(config.model, trust=trust, device=device)
+    worker = Certifier(config, out, device, trust, batch_size)
+    model = worker.model(config.model)
     clips = load_clips(config, model.sample_rate, notice)
     unknown = next((label for label in clips.labels_of_task if label not in model.labels), None)
     if unknown is not None:
@@ -90,17 +96,75 @@ def certify(config: CertificationConfig, out: str | Path, *, batch_size: int = 6
         raise ConfigError(f"--shard {shard.number}/{shard.count}: expected a part with a clip, there are {len(clips)} clips")
     about = environment(device, [config.seed]) | {
         "clips": {"source": clips.source, "number": len(clips), "sha256": clips.fingerprint()}, "models": {config.model: fingerprint(model)}}
-    with claimed(out, config, about), frozen(model):
-        path = out / CERTIFICATES
+    check_alone(worker.loaded, "--engine ray" if engine else None)
+    engine = engine or Local()
+    engine.ready()
+    with claimed(out, config, about):
+        path, failed = out / CERTIFICATES, 0
+        (out / FAILED).unlink(missing_ok=True)
         have = {line["clip"] for line in _mended(path, notice)}
-        smoothed, draws = Smoothed(fast_copy(model), config.sigma, min(batch_size, BLOCK)), config.n0 + config.n
-        with bar(len(mine), f"certifying ({draws:,} draws a clip)") as advance:
+        missing = (Certified([clips.names[row]], [clips.labels[row]], clips.pcm, [row]) for row in mine if clips.names[row] not in have)
+        with bar(len(mine), f"certifying ({config.n0 + config.n:,} draws a clip)") as advance, contextlib.closing(engine.run(missing, worker)) as outcomes:
             advance(sum(clips.names[row] in have for row in mine))
-            for row in (row for row in mine if clips.names[row] not in have):
-                line = _one(config, smoothed, waveforms(clips.pcm[row : row + 1])[0].to(device), clips.names[row], clips.labels[row])
-                append_lines(path, encode(line))
-                advance(1)
-        return summarise(out, clips.names)
+            for done in outcomes:
+                append_lines(path, "".join(map(encode, done.rows)))
+                failed += note_failures(out, done)
+                advance(len(done.rows), engine.status())
+        if failed == len(mine):
+            raise SpeechAdvError(f"not one certificate could be made ({first_failure(out)}); '{shown(out / FAILED)}' says more")
+        return summarise(out, clips.names) | ({"failed": failed} if failed else {})
+
+
+@dataclass(frozen=True)
+class Certified(Block):
+    """A block of clips to certify: names, labels, sound (int16), places."""
+
+    names: Sequence[str]
+    labels: Sequence[str]
+    sound: np.ndarray
+    places: Sequence[int]
+    a_clip: ClassVar[tuple[str, ...]] = ("names", "places", "labels")
+
+    @property
+    def kind(self) -> str:
+        """All clips take about the same time."""
+        return "certificates"
+
+
+class Certifier(Worker):
+    """The smoothed network, made once a process.
+
+    Args:
+        config: what to certify.
+        run, device, trust: as for a Worker.
+        batch_size: noisy clips that the network hears in one call.
+    """
+
+    def __init__(self, config: CertificationConfig, run: Path, device: str, trust: bool, batch_size: int):
+        super().__init__(run, device, trust)
+        self.config, self.batch_size, self._smoothed = config, batch_size, None
+
+    def sendable(self) -> "Certifier":
+        """A copy for other processes; each smooths for itself."""
+        other = super().sendable()
+        other._smoothed = None
+        return other
+
+    def do(self, item: Certified) -> Done:
+        """A line of certificates.jsonl for each clip."""
+        model = self.model(self.config.model)
+        with frozen(model):
+            self._smoothed = self._smoothed or Smoothed(fast_copy(model), self.config.sigma, min(self.batch_size, BLOCK))
+            lines = [_one(self.config, self._smoothed, clip, name, label)
+                     for clip, name, label in zip(waveforms(item.pcm).to(self.device), item.names, item.labels)]
+        return Done(item, lines)
+
+
+def note_failures(out: Path, done: Done) -> int:
+    """A line of failed.jsonl for each clip of which nothing could be made, and why."""
+    if done.failed:
+        append_lines(out / FAILED, "".join(json.dumps({"clip": clip, "failed": why}) + "\n" for clip, why in done.failed.items()))
+    return len(done.failed)
 
 
 def _one(config: CertificationConfig, smoothed: Smoothed, clip: torch.Tensor, name: str, label: str) -> Line:

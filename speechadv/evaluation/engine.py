@@ -11,18 +11,24 @@ from dataclasses import dataclass
 from typing import Iterable, Iterator, Protocol
 
 from ..errors import SpeechAdvError
-from .work import TRIES, Done, Item, Worker, persistently
+from .blocks import TRIES, Block, Doing, Done, persistently
 
 IN_FLIGHT = 2  # items a process: what is waiting takes memory
 
-_worker: Worker | None = None  # of a child process
+_worker: Doing | None = None  # of a child process
 
 
 class Engine(Protocol):
     """Where the work of a run is done."""
 
-    def run(self, items: Iterable[Item], worker: Worker) -> Iterator[Done]:
-        """Do the items, in any order, and give what came of each; this process alone writes what is outside sound files. Raises SpeechAdvError."""
+    def ready(self) -> None:
+        """Check that work can begin, before anything is written. Raises SpeechAdvError."""
+
+    def run(self, items: Iterable[Block], worker: Doing) -> Iterator[Done]:
+        """Do the items, in any order, and give what came of each; this process alone writes what is outside sound files.
+
+        A generator: closed early it stops what runs. Raises SpeechAdvError.
+        """
 
     def status(self) -> str:
         """How fast which part of it is, for a progress bar; may be empty."""
@@ -40,58 +46,67 @@ class Local:
     workers: int = 1
     threads: int | None = None
 
-    def run(self, items: Iterable[Item], worker: Worker) -> Iterator[Done]:
+    def ready(self) -> None:
+        """Nothing can be missing."""
+
+    def run(self, items: Iterable[Block], worker: Doing) -> Iterator[Done]:
         """Do the items. Raises SpeechAdvError: the processes died several times in a row."""
         if self.workers == 1:
             return (persistently(worker, item) for item in items)
-        return _in_processes(list(items), worker, self.workers, self.threads)
+        return _in_processes(items, worker, self.workers, self.threads)
 
     def status(self) -> str:
         """Nothing beside the bar itself."""
         return ""
 
 
-def _in_processes(items: list[Item], worker: Worker, workers: int, threads: int | None) -> Iterator[Done]:
-    failures = 0
-    waiting = dict(enumerate(items))
-    while waiting:
+def _in_processes(items: Iterable[Block], worker: Doing, workers: int, threads: int | None) -> Iterator[Done]:
+    left, failures = iter(items), 0
+    while True:
+        running: dict[int, Block] = {}  # items that a pool has not given back; those that it breaks over are done again
         try:
-            for number, done in _one_pool(waiting, worker, workers, threads):
-                del waiting[number]
+            for done in _one_pool(left, running, worker, workers, threads):
                 failures = 0
                 yield done
+            return
         except BrokenProcessPool:
             failures += 1
             if failures == TRIES:
                 raise SpeechAdvError(f"a process of the evaluation died {TRIES} times in a row (out of memory?): try fewer --workers "
                                      "or --set batch_size=8; what is finished is kept") from None
+            left = itertools.chain(list(running.values()), left)
 
 
-def _one_pool(waiting: dict[int, Item], worker: Worker, workers: int, threads: int | None) -> Iterator[tuple[int, Done]]:
+def _one_pool(left: Iterator[Block], running: dict[int, Block], worker: Doing, workers: int, threads: int | None) -> Iterator[Done]:
+    numbers, futures = itertools.count(), {}
     setup = (worker.sendable(), threads or max(1, (os.cpu_count() or 1) // workers))
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, setup)
+
+    def begin(item: Block) -> None:
+        number = next(numbers)
+        running[number] = item  # first: the pool may have broken
+        futures[pool.submit(_do, item.packed())] = number
+
     try:
-        numbers = iter(list(waiting))
-        running = {pool.submit(_do, waiting[n].packed()): n for n in itertools.islice(numbers, IN_FLIGHT * workers)}
-        while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                number = running.pop(future)
+        for item in itertools.islice(left, IN_FLIGHT * workers):
+            begin(item)
+        while futures:
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
                 done = future.result()
-                for n in itertools.islice(numbers, 1):
-                    running[pool.submit(_do, waiting[n].packed())] = n
-                yield number, done
+                done.item = running.pop(futures.pop(future))
+                for item in itertools.islice(left, 1):
+                    begin(item)
+                yield done
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(worker: Worker, threads: int) -> None:
+def _begin(worker: Doing, threads: int) -> None:
     """Of a child process: the parent alone listens to Ctrl-C, and its end is the child's."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(threads)
+    worker.begin(threads)
     _worker = worker
 
 
@@ -101,7 +116,7 @@ def _end_with_the_parent() -> None:
     os._exit(1)
 
 
-def _do(item: Item) -> Done:
+def _do(item: Block) -> Done:
     done = persistently(_worker, item)
-    done.item = item.without_sound()  # the parent has it
+    done.item = None  # the parent has it
     return done

@@ -4,38 +4,43 @@ import time
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
-from .work import Done, Item, Worker, persistently
+from ..errors import SpeechAdvError, shown
+from .blocks import Block, Doing, Done, persistently
 
 
 @dataclass
-class Sent:
-    """What each node gets once: a worker with its models, and how many cores its tasks may use."""
+class Setup:
+    """What a task is told about its run.
 
-    worker: Worker
-    cores: float
+    Attributes:
+        version: of speechadv where the run is written; a node that has another one refuses.
+        key: of the run; a process that has worked for it has the worker already.
+        worker: a list of one reference, so that it is fetched only by a process that has not.
+        cores: that torch may use.
+        device: to work on, where it is not the writer's.
+    """
+
+    version: str
     key: str
-
-    @classmethod
-    def of(cls, worker: Worker, cores: float) -> "Sent":
-        """From the worker of the process that writes. A model that cannot be sent (a runtime's) is loaded by its word on each node."""
-        return cls(worker.sendable(), cores, f"{id(worker)}-{time.time_ns()}")
+    worker: list[Any]
+    cores: float
+    device: str | None = None
 
 
 @dataclass
 class Back:
-    """What a task sends back: for each item what came of it and the files that it made (their paths relative to the run)."""
+    """What a task sends back: for each block what came of it and the files that it made (their paths relative to the run)."""
 
-    version: str
     node: str
     seconds: float
     results: list[tuple[Done, dict[str, bytes]]]
 
 
-_workers: dict[str, Worker] = {}  # of this process, by what they were sent as
+_workers: dict[str, Doing] = {}  # of this process: that of the run it works for
 
 
 def installed_version() -> str:
@@ -43,50 +48,85 @@ def installed_version() -> str:
     return version("speechadv")
 
 
-def work_on(sent: Sent, sound: np.ndarray, items: Sequence[Item], files: dict[str, bytes]) -> Back:
-    """Do items on this node.
+def check_version(wanted: str) -> None:
+    """Raise SpeechAdvError where this node has another speechadv than the process that writes the run."""
+    if installed_version() != wanted:
+        raise SpeechAdvError(f"--engine ray: {node()} has speechadv {installed_version()}, this process has {wanted}: install the same version everywhere")
+
+
+def work_on(setup: Setup, sound: np.ndarray, items: Sequence[Block], files: dict[str, bytes]) -> Back:
+    """Do blocks on this node.
 
     Args:
-        sent: worker and models.
-        sound: int16 (all clips, time), shared by all tasks of a node.
+        setup: of the run.
+        sound: (all clips, time), shared by all tasks of a node.
         items: without sound.
         files: what they need of the run's folder.
-    """
-    import torch
 
-    torch.set_num_threads(max(1, int(sent.cores)))
+    Raises:
+        SpeechAdvError: this node cannot work for the run at all.
+    """
+    check_version(setup.version)
+    worker = _worker_of(setup)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="speechadv-") as folder:
-        worker = _workers.setdefault(sent.key, sent.worker)
         worker.run = Path(folder)
-        for path, content in files.items():
-            target = worker.run / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+        put(worker.run, files)
         results = []
         for item in items:
             done = persistently(worker, replace(item, sound=sound))
             done.item = None  # who sent it has it
-            results.append((done, {path: content for path, content in taken(worker.run).items() if path not in files}))
-        return Back(installed_version(), _node(), time.perf_counter() - started, results)
+            results.append((done, taken(worker.run, files)))
+        return Back(node(), time.perf_counter() - started, results)
 
 
-def taken(folder: Path) -> dict[str, bytes]:
-    """The files of a folder, by their relative paths; they are removed."""
+def _worker_of(setup: Setup) -> Doing:
+    """The run's worker, fetched once a process."""
+    if setup.key not in _workers:
+        import ray
+
+        _workers.clear()
+        try:
+            worker = ray.get(setup.worker[0])
+            worker.begin(max(1, int(setup.cores)), setup.device)
+        except SpeechAdvError:
+            raise
+        except Exception as problem:  # a class of the model's that is not installed here, a GPU that is not there
+            raise SpeechAdvError(f"--engine ray: {node()} cannot load what the run needs: {shown(_reason(problem))}") from None
+        _workers[setup.key] = worker
+    return _workers[setup.key]
+
+
+def _reason(problem: Exception) -> str:
+    """The last line of an error; Ray puts a whole traceback into its own."""
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[-1]
+
+
+def put(folder: Path, files: dict[str, bytes]) -> None:
+    """Files into a folder, by their relative paths."""
+    for path, content in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def taken(folder: Path, but: Sequence[str] | dict = ()) -> dict[str, bytes]:
+    """The files of a folder, by their relative paths; they are removed, but for those that are to stay and are not given."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            found[path.relative_to(folder).as_posix()] = path.read_bytes()
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in but:
+            found[name] = path.read_bytes()
             path.unlink()
     return found
 
 
-def carried(run: Path, items: Sequence[Item]) -> dict[str, bytes]:
-    """What items need of the run's folder: the waveforms that their attack has learned."""
-    return {path: (run / path).read_bytes() for path in sorted({path for item in items for path in item.fits.values()})}
+def carried(run: Path, items: Sequence[Block]) -> dict[str, bytes]:
+    """What blocks need of the run's folder."""
+    return {path: (run / path).read_bytes() for path in sorted({path for item in items for path in item.needs})}
 
 
-def _node() -> str:
+def node() -> str:
     """A name for this node that says nothing about the machine: the beginning of its number in the cluster."""
     import ray
 

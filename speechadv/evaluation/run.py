@@ -74,9 +74,11 @@ def evaluate(config: EvaluationConfig, out: str | Path, *, workers: int = 1, thr
         plan = replace(prepare(config, out, device, trust, notice), shard=shard)
         if not plan.mine:
             raise ConfigError(f"--shard {shard.number}/{shard.count}: expected a part with a clip, there are {len(plan.clips)} clips")
-        check_workers(plan.worker, 2 if engine else workers)
+        check_alone(plan.worker.loaded, "--engine ray" if engine else f"--workers {workers}" if workers > 1 else None)
+        engine = engine or Local(workers, threads)
+        engine.ready()
         with claimed(out, config, plan.environment):
-            failed = produce(plan, engine or Local(workers, threads), bar, notice)
+            failed = produce(plan, engine, bar, notice)
             if failed == len(plan.mine) * len(plan.grid):
                 raise SpeechAdvError(f"not one row could be made ({first_failure(out)}); '{shown(out / FAILED)}' says more")
             finish(plan, bar)
@@ -100,11 +102,11 @@ def _threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def check_workers(worker: Worker, workers: int) -> None:
-    """Raise ConfigError where several processes would each count the queries of a black box for themselves."""
-    for word, model in worker.loaded.items():
-        if workers > 1 and any(hasattr(module, "queries_left") for module in model.modules()):
-            raise ConfigError(f"--workers {workers}: the queries of '{shown(word)}' are counted by one process: leave the option out")
+def check_alone(models: dict[str, Any], option: str | None) -> None:
+    """Raise ConfigError where several processes, which this option asks for, would each count the queries of a black box for themselves."""
+    for word, model in models.items():
+        if option and any(hasattr(module, "queries_left") for module in model.modules()):
+            raise ConfigError(f"{option}: the queries of '{shown(word)}' are counted by one process: leave the option out")
 
 
 @dataclass
@@ -173,9 +175,10 @@ def prepare(config: EvaluationConfig, out: Path, device: str = "cpu", trust: boo
         worker.defended(cell.model, cell.defense)
         check_offered(cell.craft.attack.make(), worker.attacked(cell.craft))
     damage = damage_of(config, worker, clips, list(dict.fromkeys((cell.model, cell.defense) for cell in grid)))
+    reference = {config.corruption_reference: worker.model(config.corruption_reference)} if damage else {}
     about = environment(device, config.seeds) | {
         "clips": {"source": clips.source, "number": len(clips), "sha256": clips.fingerprint()},
-        "models": {word: fingerprint(model) for word, model in sorted(models.items())}}
+        "models": {word: fingerprint(model) for word, model in sorted((models | reference).items())}}
     return Plan(config, out, grid, clips, worker, about, damage)
 
 
@@ -185,9 +188,9 @@ def produce(plan: Plan, engine: Engine, bar: Bar, notice: Callable[[str], None])
     items = list(missing_items(plan, have))
     (plan.out / FAILED).unlink(missing_ok=True)
     learn(plan, items, bar)
-    with bar(len(plan.mine) * len(plan.grid), "attacking") as advance:
+    with bar(len(plan.mine) * len(plan.grid), "attacking") as advance, contextlib.closing(engine.run(items, plan.worker)) as outcomes:
         advance(sum(clip in plan.mine for *_, clip in have))
-        for done in engine.run(items, plan.worker):
+        for done in outcomes:
             new = [row for row in done.rows if row_files.key(row) not in have]
             for line in done.notices:
                 notice(line)

@@ -10,7 +10,7 @@ from .quality import DEFAULT
 GOALS = ("untargeted", "targeted")
 THREATS = ("oblivious", "transfer", "adaptive", "black-box")
 BUNDLED = "bundled"
-NOT_IDENTITY = ("batch_size",)  # changes the speed alone
+NOT_IDENTITY = ("batch_size", "cores", "gpus")  # change the speed alone
 
 
 @dataclass
@@ -40,6 +40,8 @@ class EvaluationConfig:
     data: list[str] = field(default_factory=list)  # default: SPEECHADV_DATA, else the bundled clips; ["bundled"] for these in any case
     draws: int = 8  # passes that an attack averages over where a model or defense is random
     batch_size: int = 0  # clips at a time; 0: the fastest for the first network that is attacked, as measured, within a quarter of the free memory
+    cores: float = 1.0  # of a task of `--engine ray`
+    gpus: float = 0.0  # of such a task; fractions share a GPU
     quality: list[str] = field(default_factory=lambda: list(DEFAULT))  # measures of how it sounds, see docs/quality.md; the default needs no extra
     corruptions: list[str] = field(default_factory=list)  # everyday damage to hear the clips through, or ["all"]; see docs/corruptions.md
     corruption_reference: str = "resnet"  # the model that errors under corruptions are relative to
@@ -58,6 +60,8 @@ class EvaluationConfig:
         require(all(0 <= seed < 2**63 for seed in self.seeds), "seeds", "whole numbers from 0 on", self.seeds)
         require(len(set(self.seeds)) == len(self.seeds), "seeds", "each one once", self.seeds)
         require(self.batch_size >= 0, "batch_size", "0 or more", self.batch_size)
+        require(self.cores > 0, "cores", "more than 0", self.cores)
+        require(self.gpus >= 0, "gpus", "0 or more", self.gpus)
         require(self.draws >= 1, "draws", "1 or more", self.draws)
         require(self.clips is None or self.clips >= 1, "clips", "1 or more", self.clips)
         require(bool(re.fullmatch(r"all|failures|sample:[1-9][0-9]{0,8}", self.audio)), "audio", "all, failures or sample:N", self.audio)

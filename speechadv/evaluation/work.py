@@ -1,11 +1,12 @@
 """The work of one process: a craft on a block of clips gives the rows of its cells."""
 import contextlib
+import copy
 import hashlib
 import pickle
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Sequence
+from typing import Any, ClassVar, Sequence, TypeVar
 
 import numpy as np
 import torch
@@ -22,24 +23,23 @@ from ..models.averaged import Averaged
 from ..models.resolve import resolve_model
 from ..randomness import clip_generators, drawing
 from . import fitting
+from .blocks import Block, Done
 from .cells import TOGETHER, Cell, Craft
 from .hearing import likeliest, words
 from .quality import measure
 from .rows import Row
 from .sounds import amplified, cell_folder, clean_path, craft_folder, levels, saved, waveforms
 
-
-TRIES = 3  # of a clip that fails
 SCORED = 256  # clips at a time
 
 
 @dataclass(frozen=True)
-class Item:
-    """A craft, the cells that score it, and a block of clips: everything that a process needs beside the models.
+class Item(Block):
+    """A craft, the cells that score it, and a block of clips.
 
     Attributes:
         names, labels, targets: a word a clip; targets is None in an untargeted run.
-        sound, places: int16 (all clips, time) of the whole set, which the items share, and the rows of it that are this item's clips.
+        sound, places: int16.
         kept: which clips' sound stays: "all", "failures" or "listed" (those in `keep`).
         quality: measures of how it sounds.
         fits: files of what the attack has learned, by target word ("" for none).
@@ -56,46 +56,20 @@ class Item:
     keep: frozenset[str] = frozenset()
     quality: Sequence[str] = ()
     fits: dict[str, str] = field(default_factory=dict)
-
-    def part(self, rows: slice) -> "Item":
-        """Some of its clips."""
-        targets = self.targets[rows] if self.targets else None
-        return replace(self, names=self.names[rows], labels=self.labels[rows], targets=targets, places=self.places[rows])
+    a_clip: ClassVar[tuple[str, ...]] = ("names", "places", "labels", "targets")
 
     @property
-    def pcm(self) -> np.ndarray:
-        """int16 (clips, time)."""
-        return self.sound[list(self.places)]
+    def kind(self) -> Craft:
+        """Its craft."""
+        return self.craft
 
-    def packed(self) -> "Item":
-        """The same with its own clips alone, for another process."""
-        return replace(self, sound=self.pcm, places=range(len(self.names)))
-
-    def without_sound(self) -> "Item":
-        """The same for someone who has the sound."""
-        return replace(self, sound=self.sound[:0])
+    @property
+    def needs(self) -> Sequence[str]:
+        """The waveforms that its attack has learned."""
+        return list(self.fits.values())
 
 
-@dataclass
-class Done:
-    """What came of an item: rows, seconds (those of the attack also as processor time of this process), notices, and why clips have no rows."""
-
-    item: Item
-    rows: list[Row] = field(default_factory=list)
-    attack_seconds: float = 0.0
-    attack_cpu_seconds: float = 0.0
-    scoring_seconds: float = 0.0
-    notices: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def add(self, other: "Done") -> None:
-        """Put another part of the same item behind this one."""
-        self.rows += other.rows
-        self.attack_seconds += other.attack_seconds
-        self.attack_cpu_seconds += other.attack_cpu_seconds
-        self.scoring_seconds += other.scoring_seconds
-        self.notices += other.notices
-        self.failed |= other.failed
+W = TypeVar("W", bound="Worker")
 
 
 class Worker:
@@ -119,14 +93,19 @@ class Worker:
         """The models that are there, by their words."""
         return self._models
 
-    def sendable(self) -> "Worker":
+    def sendable(self: W) -> W:
         """A copy for other processes, with the models that can be sent; the others are loaded there by their words, and must be the same."""
-        copy = Worker(self.run, self.device, self.trust, self.fingerprints)
-        for word, model in self._models.items():
-            with contextlib.suppress(TypeError, AttributeError, pickle.PicklingError, NotImplementedError):
-                pickle.dumps(model)
-                copy._models[word] = model
-        return copy
+        other = copy.copy(self)
+        other._parts, other._models, other._defended = Parts(2**31), {}, {}
+        other._models = {word: model for word, model in self._models.items() if picklable(model)}
+        return other
+
+    def begin(self, threads: int, device: str | None = None) -> None:
+        """In a process that has just got it: so many threads of torch, and this device."""
+        torch.set_num_threads(threads)
+        self.device = device or self.device
+        for model in self._models.values():
+            model.to(self.device)
 
     def model(self, word: str) -> nn.Module:
         """A model by its word, in evaluation mode. Raises InputError where its weights are others than before."""
@@ -233,26 +212,12 @@ class Worker:
         return fooled if item.kept == "failures" else self._may_keep(item, row["clip"])
 
 
-def persistently(worker: Worker, item: Item) -> Done:
-    """What comes of an item, and where it fails of its halves; a single clip that fails three times has no rows, and the reason is told.
-
-    Raises SpeechAdvError: what is wrong is not a clip's fault.
-    """
-    problem: Exception | None = None
-    for _ in range(1 if len(item.names) > 1 else TRIES):
-        try:
-            return worker.do(item)
-        except SpeechAdvError:
-            raise
-        except Exception as error:  # whatever a network or a codec makes of one clip: the others go on
-            problem = error
-    if len(item.names) == 1:
-        return Done(item, failed={item.names[0]: shown(f"{type(problem).__name__}: {problem}")})
-    middle = len(item.names) // 2
-    done = persistently(worker, item.part(slice(0, middle)))
-    done.item = item
-    done.add(persistently(worker, item.part(slice(middle, None))))
-    return done
+def picklable(thing: Any) -> bool:
+    """Whether another process can be given it; the runtime of a deployed file cannot."""
+    with contextlib.suppress(TypeError, AttributeError, pickle.PicklingError, NotImplementedError, RuntimeError):
+        pickle.dumps(thing)
+        return True
+    return False
 
 
 def without_sound(row: Row) -> Row:

@@ -1,20 +1,18 @@
-"""What every engine must do, and what only a cluster of several nodes can show."""
+"""What every engine must do; what only a cluster of several nodes can show is in test_cluster.py."""
 import json
-import os
-import signal
-import threading
-import time
+import sys
 
 import pytest
-import torch
 
 from speechadv.errors import SpeechAdvError
-from speechadv.evaluation.cluster import OnRay, Task, _Grouped, check_version
+from speechadv.evaluation.blocks import Done
+from speechadv.evaluation.certification import CertificationConfig, certify
+from speechadv.evaluation.cluster import OnRay
 from speechadv.evaluation.engine import Local
 from speechadv.evaluation.remote import taken
 from speechadv.evaluation.run import evaluate
-from speechadv.evaluation.work import Item, Worker, persistently
-from speechadv.randomness import derived_seed
+from speechadv.evaluation.tasks import Grouped, Task
+from speechadv.evaluation.work import Item, Worker
 
 ray = pytest.importorskip("ray")
 FILES = ("rows.jsonl", "table.csv", "table.md", "result.json")
@@ -28,6 +26,7 @@ def everything(run):
 @pytest.fixture(scope="module")
 def machine():
     """A cluster of this machine alone, with two cores."""
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
@@ -64,8 +63,6 @@ class Nervous(Worker):
         return self
 
     def do(self, item):
-        from speechadv.evaluation.work import Done
-
         if self.poison in item.names:
             raise self.how("no such clip please")
         return Done(item, rows=[{"clip": name} for name in item.names])
@@ -76,6 +73,14 @@ def items(names, size=4):
 
     sound = np.zeros((len(names), 10), np.int16)
     return [Item("craft", (), names[i : i + size], names[i : i + size], None, sound, range(i, min(i + size, len(names)))) for i in range(0, len(names), size)]
+
+
+def test_same_certificates(engine, data_root, tiny_weights, tmp_path):
+    config = CertificationConfig(model=str(tiny_weights), sigma=0.002, n=60, n0=10, alpha=0.01, task=["yes", "no"], data=[str(data_root)], clips=4)
+    certify(config, tmp_path / "here")
+    certify(config, tmp_path / "there", engine=engine)
+    for name in ("certificates.jsonl", "certified.csv", "result.json"):
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
 
 
 def test_a_poisoned_clip_fails_alone(engine, tmp_path):
@@ -110,16 +115,26 @@ def test_failures_are_told_and_the_same_command_tries_again(settings, tmp_path, 
 
 def test_groups_take_as_long_as_they_should():
     speed = {"craft": 1.0}
-    grouped = _Grouped(items([f"c{i}" for i in range(200)], size=4), speed)
-    assert sum(len(item.names) for item in grouped.next()) == 20  # 20 s at one second a clip
+    grouped = Grouped(items([f"c{i}" for i in range(2000)], size=4), speed)
+    assert sum(len(item.names) for item in grouped.next(2)) == 20  # 20 s at one second a clip
     speed["craft"] = 30.0
-    assert [len(item.names) for item in grouped.next()] == [1]  # four would take two minutes
+    assert [len(item.names) for item in grouped.next(2)] == [1]  # four would take two minutes
     speed.clear()
-    assert len(grouped.next()) == 1
+    assert len(grouped.next(2)) == 1
+    speed["craft"] = 1e-6
+    assert sum(len(item.names) for item in grouped.next(2)) <= 512
     names = []
     while not grouped.empty:
-        names += [name for item in grouped.next() for name in item.names]
-    assert names[-1] == "c199" and len(names) == len(set(names))
+        names += [name for item in grouped.next(2) for name in item.names]
+    assert names[-1] == "c1999" and len(names) == len(set(names))
+
+
+def test_the_last_groups_are_shared():
+    speed, sizes = {"craft": 0.5}, []
+    grouped = Grouped(items([f"c{i}" for i in range(80)], size=4), speed)
+    while not grouped.empty:
+        sizes.append(sum(len(item.names) for item in grouped.next(2)))
+    assert sum(sizes) == 80 and sizes[0] == 20 and sizes == sorted(sizes, reverse=True) and sizes[-1] <= 4
 
 
 def test_halves_hold_every_clip_once():
@@ -130,12 +145,26 @@ def test_halves_hold_every_clip_once():
     assert sorted(name for part in parts for item in part.items for name in item.names) == sorted(f"c{i}" for i in range(9))
 
 
-def test_another_version_is_named():
-    with pytest.raises(SpeechAdvError, match="node far has speechadv 9.9, this process has"):
-        check_version("9.9", "far")
-
-
 def test_files_are_taken_out_of_a_folder(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b.wav").write_bytes(b"x")
     assert taken(tmp_path) == {"a/b.wav": b"x"} and not list(tmp_path.rglob("*.wav"))
+
+
+def test_attack_gives_the_same_files(machine, run, write_clip, tiny_weights, tmp_path):
+    """Anyone's files on Ray, and here."""
+    clips = [write_clip(tmp_path / f"{word}{seed}.wav", word, seed) for word in ("yes", "go") for seed in range(2)]
+    words = ("attack", *clips, "--target", "stop", "--budget", "snr:12", "--steps", 5, "--model", tiny_weights, "--defense", "bandpass:200-3000", "--json")
+    assert run(*words, "--out", tmp_path / "here")[0] == 0
+    status, printed, err = run(*words, "--out", tmp_path / "there", "--engine", "ray")
+    assert status == 0 and len(json.loads(printed)) == 4, err
+    assert everything(tmp_path / "here") == everything(tmp_path / "there") and (tmp_path / "there" / "rows.jsonl").exists()
+
+
+def test_ray_is_an_extra(monkeypatch, run, settings, tmp_path):
+    from speechadv import config as configs
+
+    (tmp_path / "config.toml").write_text(configs.dumps(settings()))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    status, out, err = run("evaluate", tmp_path / "config.toml", "--out", tmp_path / "out", "--engine", "ray")
+    assert (status, out) == (2, "") and "pip install 'speechadv[ray]'" in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
