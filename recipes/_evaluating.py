@@ -1,7 +1,7 @@
 """What the evaluation recipes share: the command line in front of `speechadv evaluate`, the quick rehearsal, and the check against expected.json."""
 import json
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 import click
 
@@ -10,8 +10,8 @@ TOLERANCE = 0.03  # of a rate over hundreds of clips: other processors round oth
 QUICK_TOLERANCE = 0.34  # over a handful of clips: one or two of them
 
 
-def evaluation_recipe(folder: Path, quick: Sequence[str]) -> click.Command:
-    """The click command of an evaluation recipe's folder; `quick` are the overrides of the rehearsal."""
+def evaluation_recipe(folder: Path, quick: Sequence[str], afterwards: Callable[[Path], None] = lambda out: None) -> click.Command:
+    """The click command of an evaluation recipe's folder; `quick` are the overrides of the rehearsal, `afterwards` is given the folder of the finished run."""
 
     @click.command(epilog=f"Example: python recipes/{folder.name}/run.py --out runs/{folder.name} --quick")
     @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run; a run that was stopped goes on.")
@@ -32,6 +32,7 @@ def evaluation_recipe(folder: Path, quick: Sequence[str]) -> click.Command:
         status = run([*words, *(["--threads", str(threads)] if threads else [])])
         if status:
             raise SystemExit(status)
+        afterwards(out)
         if record:
             write_expected(out, folder, is_quick)
         if check:

@@ -10,7 +10,7 @@ from speechadv import config as configs
 from speechadv.evaluation.settings import EvaluationConfig
 
 RECIPES = Path(speechadv.__file__).parent.parent / "recipes"
-NAMES = ("targeted_pgd", "codec_and_bandpass", "evaluation_table")
+NAMES = ("targeted_pgd", "codec_and_bandpass", "evaluation_table", "break_everything")
 
 
 def shared():
@@ -39,3 +39,18 @@ def test_compare_sees_what_differs(tmp_path):
     assert shared().compare(tmp_path, expected) == []
     (tmp_path / "result.json").write_text(json.dumps({"cells": [cell | {"clean_accuracy": 0.85, "targeted_success": None}]}))
     assert [line.split(": ")[1] for line in shared().compare(tmp_path, expected)] == ["clean_accuracy", "targeted_success"]
+
+
+def test_attacks_are_ranked_by_strength(finished, monkeypatch):
+    """The table of recipes/break_everything, on a run of the engine."""
+    monkeypatch.syspath_prepend(str(RECIPES / "break_everything"))
+    strength = importlib.import_module("strength")
+    found = strength.lines(finished)
+    assert {tuple(line) for line in found} == {strength.COLUMNS} and {line["clips"] for line in found} == {5}
+    by_rank = strength.ranked(found)
+    means = [strength.average(those, "success") for those in by_rank]
+    assert means == sorted(means, reverse=True) and [those[0]["rank"] for those in by_rank] == [*range(1, len(by_rank) + 1)]
+    assert {line["access"] for line in found if line["attack"] == "noise"} == {"labels"} and all(line["seconds"] > 0 for line in found)
+    text = strength.as_markdown(found)
+    assert text.count("\n| 1 |") == 2 and "bandpass:200-3000 (n = 5)" in text and len(strength.as_csv(found).splitlines()) == 1 + len(found)
+    strength.figure(found)
