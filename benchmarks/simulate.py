@@ -23,7 +23,7 @@ from .simulation import Machine, simulate
 CLIPS = 4890  # of the official test archive
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 TASK = 20.0  # seconds, as speechadv/evaluation/tasks.py cuts them
-PARTS = 4  # shards of the largest cluster, each with a driver of its own
+PARTED = ((256, 2), (1024, 4))  # workers and shards, each with a driver of its own
 MARKS = ("<!-- python -m benchmarks.simulate -->\n", "<!-- end -->\n")
 HERE = {"attacks": '[{name = "pgd", steps = 20}, "noise"]', "budgets": '["linf:0.001", "linf:0.002"]', "data": '["bundled"]', "clips": "24", "batch_size": "8"}
 
@@ -47,7 +47,7 @@ def main(run, measure, seeds, quick, out, page):
     crafts, found = read(source), read(out / "scale_measured.csv") if (out / "scale_measured.csv").is_file() else []
     row = float(found[0]["driver_seconds_a_row"]) if found else Machine.row
     start = float(found[0]["start_seconds"]) if found else Machine.start
-    sizes = [(workers, 1) for workers in (WORKERS[:3] if quick else WORKERS)] + [(8, 2) if quick else (WORKERS[-1], PARTS)]
+    sizes = [(workers, 1) for workers in (WORKERS[:3] if quick else WORKERS)] + [*(((8, 2),) if quick else PARTED)]
     tasks = leaderboard(crafts, CLIPS // 100 if quick else CLIPS, seeds)
     lines = [line(tasks, Machine(workers // parts, start=start, row=row), parts) for workers, parts in sizes]
     keep(lines, out / "scale_simulation.csv")
@@ -192,7 +192,7 @@ def words(crafts: list[dict], tasks: list[tuple[float, int]], lines: list[dict],
         f"The leaderboard: {said}; {seeds} seeds, as the threats of the config put them together ({len(crafts)} attacks on one model and defense each), on all clips: "
         f"{rows:,} rows, {work / 3600:,.0f} hours of one worker, {len(tasks):,} tasks of about {TASK:.0f} s.", "", *table, "",
         f"The driver spends {1000 * machine.row:.2f} ms on a row and {1000 * machine.issue:.0f} ms on a task, so that it takes at most {1 / machine.row:,.0f} rows a second; with these attacks "
-        f"that is the work of {each:,.0f} workers. Beyond, take parts with a driver each (`--shard I/N`, then `merge`), as in the last line.", *here, ""])
+        f"that is the work of {each:,.0f} workers. Beyond, take parts with a driver each (`--shard I/N`, then `merge`), as in the last lines.", *here, ""])
 
 
 def fill(page: Path, text: str) -> None:
@@ -211,7 +211,7 @@ def draw(lines: list[dict], path: Path) -> None:
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     for panel, key, label in zip(figure.subplots(1, 2), ("hours", "efficiency"), ("hours to finish", "efficiency")):
         panel.plot([one["workers"] for one in single], [one[key] for one in single], "o-", color="#0072b2", label="one driver")
-        panel.plot([one["workers"] for one in parted], [one[key] for one in parted], "s", color="#d55e00", label=f"{parted[0]['parts']} parts")
+        panel.plot([one["workers"] for one in parted], [one[key] for one in parted], "s", color="#d55e00", label="a driver for each 128 or 256")
         panel.set(xscale="log", xlabel="workers", ylabel=label)
     figure.axes[0].set_yscale("log")
     figure.axes[1].set_ylim(0, 1)
