@@ -17,7 +17,7 @@ from speechadv.errors import SpeechAdvError
 from speechadv.evaluation import rows
 from speechadv.evaluation.settings import EvaluationConfig
 from tests.fuzz.__main__ import apart
-from tests.fuzz.of_runs import of_runs
+from tests.fuzz.of_runs import PROBES, into_tables, of_runs
 from tests.fuzz.targets import ROW, Target, hundred_hours, sound, targets
 
 SECONDS = 1.5  # of a reader
@@ -128,3 +128,14 @@ def test_what_fuzzing_found(tiny_weights, tmp_path):
     (tmp_path / "w.json").write_text(json.dumps(card | {"configuration": card["configuration"] | {"widths": []}}))
     with pytest.raises(DataError, match="cannot be made of it: list index out of range"):
         load_checkpoint(copy)
+
+
+@pytest.mark.parametrize("name, content, told", [
+    ("probes.json", json.dumps([PROBES[0] | {"sums": 1}]).encode(), "probes.json': expected the probes of a run's models"),
+    ("environment.json", b'{"clips": {"number": "many"}}', "environment.json': expected the environment of a run"),
+    ("rows.jsonl", rows.sealed(ROW | {"linf": "loud"}).encode() + rows.encode(ROW).encode(), "rows.jsonl': line 1 is broken or was changed"),
+])
+def test_a_run_of_a_stranger(name, content, told, tmp_path):
+    (tmp_path / "input").write_bytes(content)
+    with pytest.raises(SpeechAdvError, match=told):
+        into_tables(name, bytes)(tmp_path / "input")
