@@ -266,7 +266,8 @@ def test_an_intersection_turns_down_until_all_parts_hold():
         assert part.satisfied(projected * 0.999)
     start = both.random_start(seeded(0))
     assert start.any() and torch.equal(start, both.project(both.parts[0].random_start(seeded(0))))
-    assert both.size().tolist() == [[1.0]] and len(both.select(torch.tensor([0])).parts) == 2
+    part = both.select(torch.tensor([0]))
+    assert both.size().tolist() == [[1.0]] and len(part.parts) == 2 and part.budget is both.budget
 
 
 @settings(max_examples=12, deadline=None, database=None, derandomize=True)
