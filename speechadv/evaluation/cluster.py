@@ -90,9 +90,10 @@ class OnRay:
                 socket.create_connection((host.strip("[]"), int(port)), CONNECT_WITHIN).close()
             alone = {"include_dashboard": False} if self.address is None else {}
             ray.init(address=self.address or "local", log_to_driver=False, logging_level="ERROR", **alone)
-        except (OSError, OverflowError, ValueError, RuntimeError) as problem:
-            raise ConfigError(f"--address {shown(self.address or 'of this machine')}: expected a Ray cluster there ({type(problem).__name__}): "
-                              "begin one with `ray start --head`") from None
+        except Exception as problem:  # Ray raises whatever it likes, a bare Exception where a node does not begin in half a minute
+            if self.address is None:
+                raise SpeechAdvError(f"--engine ray: Ray did not begin on this machine ({type(problem).__name__}); is it busy?") from None
+            raise ConfigError(f"--address {shown(self.address)}: expected a Ray cluster there ({type(problem).__name__}): begin one with `ray start --head`") from None
         self._mine = True
 
     def _check_versions(self, ray) -> None:
