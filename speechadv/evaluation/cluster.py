@@ -93,7 +93,8 @@ class OnRay:
         except Exception as problem:  # Ray raises whatever it likes, a bare Exception where a node does not begin in half a minute
             if self.address is None:
                 raise SpeechAdvError(f"--engine ray: Ray did not begin on this machine ({type(problem).__name__}); is it busy?") from None
-            raise ConfigError(f"--address {shown(self.address)}: expected a Ray cluster there ({type(problem).__name__}): begin one with `ray start --head`") from None
+            raise ConfigError(f"--address {shown(self.address)}: expected a Ray cluster there ({type(problem).__name__}): "
+                              "begin one with `ray start --head`") from None
         self._mine = True
 
     def _check_versions(self, ray) -> None:
