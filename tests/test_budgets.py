@@ -216,7 +216,7 @@ def test_the_numbers_of_masking():
     assert bound.distance(torch.zeros(1, 4000)).item() == -math.inf and not bound.rough_is_exact and parse_budget("linf:3lsb").bind(clean).rough_is_exact
     assert torch.equal(bound.rough(noise * 1e-3) / LSB, (noise * 1e-3 / LSB).round()) and not parse_budget("snr:9+linf:0.1").bind(clean).rough_is_exact
     step = bound.steepest(noise)
-    assert step.square().mean().sqrt().item() == pytest.approx(1, rel=0.5) and bound.size().item() == pytest.approx((bound.size() * step).square().mean().sqrt().item(), rel=0.5)
+    assert step.square().mean().sqrt().item() == pytest.approx(1, rel=0.1)
     loud = parse_budget("masking").bind(((0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))) / LSB).round() * LSB)
     assert loud.size().item() == pytest.approx(0.143466, rel=2e-4), "over all bins but the lowest and the highest"
     start = bound.random_start(seeded(0))
@@ -237,17 +237,24 @@ def test_a_loud_perturbation_is_turned_down_gently_before_full_scale():
     assert bound.storable(small) is small
 
 
-@pytest.mark.parametrize("word, name", [("masking:0", "masking"), ("masking:-0", "masking"), ("masking:3db", "masking:3"), ("masking: -6 ", "masking:-6"), ("masking:CLIP-PEAK", "masking:clip-peak"),
-                                        ("masking:tonal:-3:clip-peak", "masking:-3:clip-peak:tonal"), ("masking:both:full-scale", "masking"), ("masking:100", "masking:100"), ("masking:-100", "masking:-100"),
-                                        ("snr:120", "snr:120"), ("snr: 30DB ", "snr:30"), ("snr:0.5", "snr:0.5"), (" linf:0.1 + snr:9 ", "linf:0.1+snr:9"), ("linf:-0.1dbfs", "linf:-0.1dbfs")])
+@pytest.mark.parametrize("word, name", [("masking:0", "masking"), ("masking:-0", "masking"), ("masking:3db", "masking:3"),
+                                        ("masking: -6 ", "masking:-6"), ("masking:CLIP-PEAK", "masking:clip-peak"),
+                                        ("masking:tonal:-3:clip-peak", "masking:-3:clip-peak:tonal"), ("masking:both:full-scale", "masking"),
+                                        ("masking:100", "masking:100"), ("masking:-100", "masking:-100"),
+                                        ("snr:120", "snr:120"), ("snr: 30DB ", "snr:30"), ("snr:0.5", "snr:0.5"),
+                                        (" linf:0.1 + snr:9 ", "linf:0.1+snr:9"), ("linf:-0.1dbfs", "linf:-0.1dbfs")])
 def test_words_and_names(word, name):
     assert parse_budget(word).name == name
 
 
-@pytest.mark.parametrize("word, message", [("masking:3:4", r"budget 'masking:3:4': expected one margin, got 2"), ("snr:120.1", r"budget 'snr:120.1': expected decibels above 0, at most 120"),
-                                           ("masking:100.5", r"budget 'masking:100.5': expected a margin of -100 to 100 dB"), ("linf:1e-9", r"budget 'linf:1e-9': smaller than one step of 16 bit \(3.05e-05\)"),
-                                           ("linf:1.5", r"budget 'linf:1.5': expected a positive eps below 1 \(full scale\)$"), ("linf:x", r"budget 'linf:x': expected eps such as 0.002, 66lsb or -54dbfs$"),
-                                           ("snr:x", r"budget 'snr:x': expected decibels, such as snr:30$"), (":3", r"budget ':3': expected linf:EPS, snr:DB or masking\[:MARGIN_DB\]$"),
+@pytest.mark.parametrize("word, message", [("masking:3:4", r"budget 'masking:3:4': expected one margin, got 2"),
+                                           ("snr:120.1", r"budget 'snr:120.1': expected decibels above 0, at most 120"),
+                                           ("masking:100.5", r"budget 'masking:100.5': expected a margin of -100 to 100 dB"),
+                                           ("linf:1e-9", r"budget 'linf:1e-9': smaller than one step of 16 bit \(3.05e-05\)"),
+                                           ("linf:1.5", r"budget 'linf:1.5': expected a positive eps below 1 \(full scale\)$"),
+                                           ("linf:x", r"budget 'linf:x': expected eps such as 0.002, 66lsb or -54dbfs$"),
+                                           ("snr:x", r"budget 'snr:x': expected decibels, such as snr:30$"),
+                                           (":3", r"budget ':3': expected linf:EPS, snr:DB or masking\[:MARGIN_DB\]$"),
                                            ("masking:x", r"budget 'masking:x': expected a margin in dB, such as masking:-6, or clip-peak or tonal$")])
 def test_what_the_messages_say(word, message):
     with pytest.raises(ConfigError, match="^" + message):
@@ -276,7 +283,8 @@ def test_an_intersection_turns_down_until_all_parts_hold():
 def test_any_clip_under_masking(kind, seed, size, spec):
     """Random clips, silence and full scale among them: what is saved is on the grid, storable, allowed and stays when rounded again."""
     noise = torch.randn(2, 1, 1500, generator=torch.Generator().manual_seed(seed))
-    clean = {"silence": 0 * noise[0], "full scale": noise[0].sign(), "square": 0.3 * noise[0].sign(), "click": (noise[0] > 3) * 0.9, "noise": 0.1 * noise[0], "quiet": 2 * LSB * noise[0]}[kind]
+    clean = {"silence": 0 * noise[0], "full scale": noise[0].sign(), "square": 0.3 * noise[0].sign(), "click": (noise[0] > 3) * 0.9,
+             "noise": 0.1 * noise[0], "quiet": 2 * LSB * noise[0]}[kind]
     clean = ((clean / LSB).round() * LSB).clamp(-1, HIGHEST)
     budget = parse_budget(spec)
     quantised = budget.quantise(clean, budget.project(clean, size * noise[1]))
