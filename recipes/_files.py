@@ -72,12 +72,12 @@ def overrides(words: Sequence[str]) -> list[str]:
     return [part for word in words for part in ("--set", word)]
 
 
-def judged(folder: Path, runs: Sequence[Path], options: str, is_quick: bool, record: bool, check: bool) -> None:
+def judged(folder: Path, runs: Sequence[Path], options: str, is_quick: bool, record: bool, check: bool, card: dict[str, float] | None = None) -> None:
     """Write the numbers of runs, each under its folder's name, into expected.json, or compare them with it; exit status 1 where they differ.
 
-    `options` are those of the command that made the committed numbers, the rehearsal aside.
+    `options` are those of the command that made the committed numbers, the rehearsal aside; `card` are numbers of a model card, where one is made.
     """
-    found = {f"{run.name}|{cell}": rates for run in runs for cell, rates in numbers(run).items()}
+    found = {f"{run.name}|{cell}": rates for run in runs for cell, rates in numbers(run).items()} | ({"validation": card} if card else {})
     path = folder / "expected.json"
     if record:
         content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -124,6 +124,26 @@ def test_a_run(grid, run, tmp_path, tiny_weights):
         assert row["prediction"] == model.labels[model(__import__("torch").from_numpy(samples)[None]).argmax()]
 
 
+def test_a_run_judged_anew(grid, run, tmp_path):
+    """What was kept is heard again; what was not is counted again."""
+    out = tmp_path / "out"
+    assert run("evaluate", grid, "--out", out, "--corruptions", "white")[0] == 0
+    assert run("verify", out)[0] == 0
+    path = out / corrupted.ROWS
+    rows, honest, table = corrupted.read(path), path.read_bytes(), (out / "corruptions.csv").read_text()
+    kept = next(row for row in rows if row["audio"])
+    kept["prediction"] = next(row["label"] for row in rows if row["label"] != kept["prediction"])
+    corrupted.rewrite(path, rows)
+    status, printed, _ = run("verify", out)
+    assert status == 1 and "corruptions.jsonl" in printed and "the model hears" in printed
+    path.write_bytes(honest + honest.splitlines(keepends=True)[0])
+    assert "a second time" in run("verify", out)[1]
+    path.write_bytes(honest)
+    line = table.splitlines()[1]
+    (out / "corruptions.csv").write_text(table.replace(line, ",".join([*line.split(",")[:7], "0.123", *line.split(",")[8:]])))
+    assert "the table says 0.123" in run("verify", out)[1]
+
+
 def test_a_run_that_was_stopped_goes_on(grid, run, tmp_path):
     out, path = tmp_path / "out", tmp_path / "out" / corrupted.ROWS
     command = ("evaluate", grid, "--out", out, "--corruptions", "white")

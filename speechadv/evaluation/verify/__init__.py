@@ -7,6 +7,7 @@ from ..folder import CONFIG, ROWS, read_config, read_environment
 from ..rows import CHECK, Row, decode
 from ..run import Bar, no_bar
 from .counts import KEYS
+from .damage import check_damage
 from .grid import Grid
 from .scorer import Scorer
 from .tables import check_tables
@@ -34,8 +35,10 @@ def verify(run: str | Path, *, device: str = "cpu", trust: bool = False, bar: Ba
     verdict.rows = len(numbered)
     about = read_environment(run)
     Grid(config, about, verdict).check(numbered)
-    Scorer(run, config, about, verdict, device, trust).check(numbered, bar)
+    scorer = Scorer(run, config, about, verdict, device, trust)
+    scorer.check(numbered, bar)
     check_tables(run, config, [row for _, row in numbered], verdict)
+    check_damage(run, config, verdict, scorer)
     return verdict
 
 

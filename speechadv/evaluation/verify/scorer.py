@@ -96,7 +96,7 @@ class Scorer:
             read.append((number, row, clips))
             self._measure(number, row, clips)
         if read:
-            self._hear(self._defended(model, defense), threat, read)
+            self._hear(self.defended(model, defense), threat, read)
 
     def _complain(self, number: int, name: str | None) -> None:
         try:
@@ -172,7 +172,7 @@ class Scorer:
     def _claims(self, defended: Defended, threat: str, read: Read, adversarial: list[np.ndarray]) -> None:
         """`reached`: what the attack saw on the network that it attacked, judged on the file."""
         word = {"transfer": self.config.source}.get(threat, read[0][1]["model"])
-        attacked = self._defended(word, NONE) if threat in ("oblivious", "transfer") else defended
+        attacked = self.defended(word, NONE) if threat in ("oblivious", "transfer") else defended
         if attacked.stochastic:
             self.verdict.cannot_judge(f"{shown(read[0][1]['defense'] if attacked is defended else word)} is random: what attacks on it saw (reached) stands unjudged")
             return
@@ -183,7 +183,8 @@ class Scorer:
             if row["reached"] not in possible:
                 self._differs(number, f"reached: the file says {not row['reached']}, the row {row['reached']}")
 
-    def _defended(self, word: str, defense: str) -> Defended:
+    def defended(self, word: str, defense: str) -> Defended:
+        """A model behind a defense, loaded once."""
         if (word, defense) not in self.chains:
             if word not in self.models:
                 self.models[word] = self._model(word)
