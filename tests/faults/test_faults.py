@@ -213,8 +213,14 @@ def at_work(process: subprocess.Popen, place: Path, before: tuple[int, ...], mad
 
 def workers_of(process: int) -> list[int]:
     """Its children that hold a Worker (the resource tracker is none)."""
-    children = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat") if parent(path) == process]
-    return [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat") if parent(path) == process and b"spawn_main" in words_of(path)]
+
+
+def words_of(path: Path) -> bytes:
+    """The command line of a process; empty where it has ended in between."""
+    with contextlib.suppress(OSError):
+        return (path.parent / "cmdline").read_bytes()
+    return b""
 
 
 def parent(path: Path) -> int:
