@@ -32,7 +32,7 @@ def machine():
     ray.shutdown()
 
 
-@pytest.fixture(params=["one process", "two processes", "ray"])
+@pytest.fixture(params=["one process", "two processes", pytest.param("ray", marks=pytest.mark.cluster)])
 def engine(request):
     if request.param == "ray":
         request.getfixturevalue("machine")
@@ -151,6 +151,7 @@ def test_files_are_taken_out_of_a_folder(tmp_path):
     assert taken(tmp_path) == {"a/b.wav": b"x"} and not list(tmp_path.rglob("*.wav"))
 
 
+@pytest.mark.cluster
 def test_attack_gives_the_same_files(machine, run, write_clip, tiny_weights, tmp_path):
     """Anyone's files on Ray, and here."""
     clips = [write_clip(tmp_path / f"{word}{seed}.wav", word, seed) for word in ("yes", "go") for seed in range(2)]
