@@ -1,6 +1,6 @@
 """The passages that docs/theory.md quotes, each made from what was measured alone."""
 from statistics import NormalDist
-from typing import Any, Callable, Sequence
+from typing import Callable, Sequence
 
 import numpy as np
 from measure import DOUBLINGS, DRAWS, SIGMAS, STEPS

@@ -16,7 +16,7 @@ from ..attacks.base import AttackResult, frozen, padded_call
 from ..budgets import parse_budget
 from ..defenses import Defended, parse_defense
 from ..defenses.base import SURROGATE
-from ..errors import InputError, SpeechAdvError, shown
+from ..errors import InputError, shown
 from ..goals import Goal, Misclassify, Target
 from ..memory import Parts
 from ..models.averaged import Averaged

@@ -5,7 +5,6 @@ An attack that looks for the smallest one must return it; one that fills its bud
 import math
 
 import pytest
-import torch
 
 from speechadv.budgets.base import LSB
 from speechadv.goals import Misclassify, Target

@@ -1,11 +1,9 @@
 """A real cluster on this machine, and what goes wrong on one: nothing is lost, nothing doubled, and the table is the same."""
-import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -14,8 +12,8 @@ import numpy as np
 import pytest
 
 from speechadv import config as configs
-from speechadv.errors import ConfigError, SpeechAdvError
-from speechadv.evaluation import running, tasks
+from speechadv.errors import ConfigError
+from speechadv.evaluation import running
 from speechadv.evaluation.blocks import Block, Done
 from speechadv.evaluation.cluster import OnRay
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 VOLATILE = {"timing.jsonl", "environment.json"}  # clock times; the revision of the code
-GROWING = {"rows.jsonl", "history.jsonl", "checkpoint.pt"}  # those that are other files while a run is under way
+GROWING = {"rows.jsonl", "certificates.jsonl", "history.jsonl", "checkpoint.pt"}  # those that are other files while a run is under way
 ASIDE = ".speechadv-"  # what is not whole yet is called so
 PATIENCE = 120  # s
 OUTSIDE = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn")

@@ -221,7 +221,7 @@ class Scorer:
         except InputError:
             return  # told before
         if digest.hexdigest() != said["sha256"]:
-            self.verdict.differs(ENVIRONMENT, f"the clean clips or their labels are others than those that the run was begun with")
+            self.verdict.differs(ENVIRONMENT, "the clean clips or their labels are others than those that the run was begun with")
 
 
 def _cell_key(row: Row) -> tuple:
