@@ -18,7 +18,7 @@ QUICK = tests/test_audio.py tests/test_budgets.py tests/test_goals.py tests/test
 # A peer of tests and benchmarks. It pins an old requests and asks for torchvision, and needs neither here.
 PEER = 'torchattacks>=3.5,<4'
 
-.PHONY: demo test test-lowest coverage mutation write-up bench clean
+.PHONY: demo test test-lowest coverage mutation write-up bench cluster-demo clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/speechadv demo --out $(OUT)

@@ -1,11 +1,10 @@
 """Certificates as lines with checksums, and what they add up to."""
-import hashlib
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
 from . import shapes
+from .rows import sealed, unsealed
 from .statistics import wilson
 
 KEYS = ("clip", "label", "model", "predicted", "radius", "sigma", "n", "n0", "alpha", "ceiling", "votes", "snr_db")
@@ -41,23 +40,14 @@ def _median(values: list[float]) -> float | None:
 
 def encode(line: Line) -> str:
     """A certificate as a line with its checksum."""
-    content = json.dumps({key: line[key] for key in KEYS}, allow_nan=False)
-    return f'{content[:-1]}, "check": "{_sum(content)}"}}\n'
+    return sealed({key: line[key] for key in KEYS})
 
 
 def decode(text: str) -> Line | None:
     """The certificate of a line; None where it is torn or was changed."""
-    try:
-        line = json.loads(text)
-        check = line.pop("check")
-        whole = tuple(line) == KEYS and text.endswith("\n") and check == _sum(json.dumps(line, allow_nan=False))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    return line if whole and shapes.fits(line, shapes.CERTIFICATE) and (line["predicted"] is None) == (line["radius"] is None) else None
-
-
-def _sum(content: str) -> str:
-    return hashlib.blake2b(content.encode("ascii"), digest_size=6).hexdigest()
+    line = unsealed(text)
+    whole = line is not None and tuple(line) == KEYS and shapes.fits(line, shapes.CERTIFICATE)
+    return line if whole and (line["predicted"] is None) == (line["radius"] is None) else None
 
 
 def read(path: Path) -> list[Line]:

@@ -54,7 +54,12 @@ def runs(tmp_path_factory, data_root):
     folder = tmp_path_factory.mktemp("processes")
     (folder / "config.toml").write_text(configs.dumps(one_step_an_epoch(data_root)))
     (folder / "kills.py").write_text(KILLS)
-    train(one_step_an_epoch(data_root), folder / "one", progress=lambda items, label: items, say=lambda line: None)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as torchrun's processes have: another number adds in another order
+    try:
+        train(one_step_an_epoch(data_root), folder / "one", progress=lambda items, label: items, say=lambda line: None)
+    finally:
+        torch.set_num_threads(threads)
     done = torchrun("--max-restarts", "1", "kills.py", "train", "config.toml", "--out", "two", cwd=folder, MARKER=str(folder / "marker"))
     assert done.returncode == 0, done.stderr[-3000:]
     assert (folder / "marker").exists()
@@ -70,8 +75,7 @@ def test_two_processes_follow_one(runs):
     one, two, _ = runs
     losses = [[row["loss"] for row in history(run)] for run in (one, two)]
     assert len(losses[0]) == len(losses[1]) == STEPS and losses[0][-1] < losses[0][0]
-    # 1e-4 where the network is attacked on one thread; the inner attack's signs make more of the order of additions on others: 1.2e-4 was seen.
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     assert [row.get("robust_accuracy") for row in history(two)] == [row.get("robust_accuracy") for row in history(one)]
     ours, theirs = (load_model(str(run / "small.safetensors")).state_dict() for run in (one, two))
     for name, tensor in ours.items():
