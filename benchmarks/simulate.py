@@ -191,7 +191,7 @@ def words(crafts: list[dict], tasks: list[tuple[float, int]], lines: list[dict],
     return "\n".join([
         f"The leaderboard: {said}; {seeds} seeds, as the threats of the config put them together ({len(crafts)} attacks on one model and defense each), on all clips: "
         f"{rows:,} rows, {work / 3600:,.0f} hours of one worker, {len(tasks):,} tasks of about {TASK:.0f} s.", "", *table, "",
-        f"The driver spends {1000 * machine.row:.2f} ms on a row and {1000 * machine.issue:.0f} ms on a task, so that it takes at most {1 / machine.row:,.0f} rows a second; with these attacks "
+        f"It is assumed, not measured, that the driver spends {1000 * machine.row:.2f} ms on a row and {1000 * machine.issue:.0f} ms on a task; then it takes at most {1 / machine.row:,.0f} rows a second; with these attacks "
         f"that is the work of {each:,.0f} workers. Beyond, take parts with a driver each (`--shard I/N`, then `merge`), as in the last lines.", *here, ""])
 
 

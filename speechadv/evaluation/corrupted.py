@@ -104,7 +104,7 @@ def hear_damaged(damage: Damage, out: Path, bar: Callable[[int, str], ContextMan
 
 def _blocks(damage: Damage, have: dict[tuple, Row], out: Path, mine: Sequence[int]) -> Iterator[list[Row]]:
     """The missing rows of these clips, a block of clips at a time; a clip is damaged once for all that hear it."""
-    clips, size = damage.clips, damage.config.batch_size or USUAL
+    clips, size = damage.clips, damage.config.batch_size if damage.config.batch_size > 0 else USUAL
     kept = set(sorted(clips.names, key=lambda name: derived_seed(0, "kept", name))[:KEPT])
     for name, corruption in damage.corruptions.items():
         for strength in range(1, STRENGTHS + 1):

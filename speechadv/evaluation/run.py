@@ -135,17 +135,17 @@ class Plan:
 
     @cached_property
     def batch_size(self) -> int:
-        """Clips at a time: what the config says, or what is fastest here."""
+        """Clips at a time: what the config says, or what is fastest here if it asks for that."""
         first = self.worker.attacked(self.grid[0].craft)
-        if self.config.batch_size or len(self.clips) < batching.FROM or access(first) != "gradient":
-            return self.config.batch_size or batching.USUAL
+        if self.config.batch_size >= 0 or len(self.clips) < batching.FROM or access(first) != "gradient":
+            return self.config.batch_size if self.config.batch_size > 0 else batching.USUAL
         with frozen(first), torch.random.fork_rng():  # what is random in it may draw from the global state
             return batching.best_batch_size(first, waveforms(self.clips.pcm[:2]).to(self.worker.device))
 
     def block(self, craft: Craft) -> int:
         """Clips that an attack gets at a time. More where it asks one question a clip: the network hears them in calls of its own size, and clips that
         leave make no call smaller as long as others wait."""
-        if self.config.batch_size or not craft.attack.make().one_by_one or access(self.worker.attacked(craft)) != "gradient":
+        if self.config.batch_size > 0 or not craft.attack.make().one_by_one or access(self.worker.attacked(craft)) != "gradient":
             return self.batch_size
         return max(self.batch_size, batching.block_of_questions(self.clips.pcm.shape[1], torch.device(self.worker.device)))
 

@@ -39,7 +39,7 @@ class EvaluationConfig:
     clip_list: str | None = None  # a file of clip names, one a line
     data: list[str] = field(default_factory=list)  # default: SPEECHADV_DATA, else the bundled clips; ["bundled"] for these in any case
     draws: int = 8  # passes that an attack averages over where a model or defense is random
-    batch_size: int = 0  # clips at a time; 0: the fastest for the first network that is attacked, as measured, within a quarter of the free memory
+    batch_size: int = 0  # clips at a time; 0: the usual number; -1: the fastest here, as measured, which may be another one in the next run and round single samples otherwise
     cores: float = 1.0  # of a task of `--engine ray`
     gpus: float = 0.0  # of such a task; fractions share a GPU
     quality: list[str] = field(default_factory=lambda: list(DEFAULT))  # measures of how it sounds, see docs/quality.md; the default needs no extra
@@ -59,7 +59,7 @@ class EvaluationConfig:
         require("transfer" not in self.threats or bool(self.source), "source", "the model that the threat 'transfer' crafts on", "none")
         require(all(0 <= seed < 2**63 for seed in self.seeds), "seeds", "whole numbers from 0 on", self.seeds)
         require(len(set(self.seeds)) == len(self.seeds), "seeds", "each one once", self.seeds)
-        require(self.batch_size >= 0, "batch_size", "0 or more", self.batch_size)
+        require(self.batch_size >= -1, "batch_size", "1 or more, 0 for the usual number, -1 for the fastest", self.batch_size)
         require(self.cores > 0, "cores", "more than 0", self.cores)
         require(self.gpus >= 0, "gpus", "0 or more", self.gpus)
         require(self.draws >= 1, "draws", "1 or more", self.draws)

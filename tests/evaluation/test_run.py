@@ -330,7 +330,7 @@ def test_bad_values_leave_no_folder(keys, message, settings, tmp_path):
 
 
 @pytest.mark.parametrize("keys", [{"goal": "win"}, {"split": "tset"}, {"threats": ["evil"]}, {"threats": ["transfer"]}, {"seeds": [-1]}, {"seeds": [1, 1]}, {"clips": 0},
-                                  {"batch_size": -1}, {"audio": "some"}, {"audio": "sample:0"}, {"models": []}, {"budgets": []}])
+                                  {"batch_size": -2}, {"audio": "some"}, {"audio": "sample:0"}, {"models": []}, {"budgets": []}])
 def test_bad_settings(keys, settings):
     with pytest.raises(ConfigError, match=next(iter(keys)) if keys != {"threats": ["transfer"]} else "source"):
         settings(**keys)
