@@ -1,5 +1,6 @@
 # make write-up: the report and the slides in results/, from the runs that results/README.md names.
 # make test-lowest: a part of the tests on the lowest versions.  make coverage, make mutation: docs/mutation-testing.md.
+# make test-pythons PYTHONS="python3.12 python3.13": the same part on other Pythons, each in a place of its own (6 GB).
 # make cluster-demo: an evaluation on two Ray nodes of this machine, one of which is killed on the way (docs/cluster.md).
 # make bench: beside other libraries (docs/performance.md).
 # make demo: install, attack and defend bundled clips, write a page to listen to.  make test: install with the test extra, run the tests.
@@ -15,10 +16,11 @@ LOWEST = build/lowest
 QUICK = tests/test_audio.py tests/test_budgets.py tests/test_goals.py tests/test_masking.py tests/test_registry.py tests/test_config.py tests/test_terminal.py \
 	tests/test_versions.py tests/data/test_loading.py tests/defenses/test_mp3.py tests/evaluation/test_numbers.py tests/evaluation/test_statistics.py tests/evaluation/test_quality.py \
 	tests/models/test_pretrained.py tests/models/test_onnx.py tests/models/test_tflite.py tests/report/test_figures.py tests/report/test_findings.py
+PYTHONS ?= python3.12 python3.13
 # A peer of tests and benchmarks. It pins an old requests and asks for torchvision, and needs neither here.
 PEER = 'torchattacks>=3.5,<4'
 
-.PHONY: demo test test-lowest coverage mutation write-up bench cluster-demo clean
+.PHONY: demo test test-lowest test-pythons coverage mutation write-up bench cluster-demo clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/speechadv demo --out $(OUT)
@@ -35,6 +37,13 @@ $(LOWEST)/.ready: tests/lowest.txt | $(VENV)/.$(EXTRAS)
 	$(LOWEST)/bin/python -m pip install --quiet --no-deps -r tests/lowest.txt
 	$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$($(LOWEST)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rest.pth
 	touch $@
+
+test-pythons:
+	set -e; for python in $(PYTHONS); do \
+	  place=build/pythons/$$(basename $$python); test -x $$place/bin/python || $$python -m venv $$place; \
+	  $$place/bin/python -m pip install --quiet -e '.[test]'; \
+	  $$place/bin/python -m pytest -q -p no:cacheprovider $(QUICK); \
+	done
 
 coverage: $(VENV)/.quality-of-tests
 	rm -rf build/coverage && mkdir -p build/coverage

@@ -161,6 +161,7 @@ def forked(arguments: list[str], place: Path, before: Callable[[], Any] = lambda
         os.chdir(place)
         sys.stdout = sys.stderr = open("log", "w", errors="backslashreplace", buffering=1)
         sys.argv = ["speechadv", *arguments]
+        threads_again()
         before()
         from speechadv import cli
 
@@ -175,6 +176,13 @@ def forked(arguments: list[str], place: Path, before: Callable[[], Any] = lambda
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def threads_again() -> None:
+    """Lets torch make its pool of threads anew, which did not come along into a fork: two threads of the command that do so at once find it missing ("Invalid thread pool!")."""
+    import torch
+
+    torch.set_num_threads(torch.get_num_threads())
 
 
 class Operations:
