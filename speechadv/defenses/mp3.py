@@ -1,41 +1,27 @@
 """MP3 in memory: encoded by LAME, decoded by libsndfile, realigned to the sample."""
-import functools
 import io
-import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 
 import lameenc
 import numpy as np
 import soundfile
-import torch
 from torch import Tensor
 
-from ..audio import to_grid, to_pcm16
-from ..errors import ConfigError, InputError, shown
+from ..errors import ConfigError, shown
 from ..registry import register
-from .base import Defense, check_waveforms
+from .codec import GAIN, SAMPLE_RATE, Codec
 from .mdct import coded
 
-SAMPLE_RATE = 16000
 BITRATES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 # LAME's encoder delay of 576 samples and the decoder's 528 + 1. A stream without an info tag, which is what lameenc writes, leaves both in.
 DELAY = 1105
 FASTEST = 7
 LEVEL = 0.95  # LAME turns the sound down to this share of its amplitude
-MDCT, GAIN = "mdct", "gain"  # names of the surrogates
-N_FFT = 512  # samples, of the surrogate's short-time spectrum
-TINY = 1e-8  # power far below one LSB's, so that digital silence is no division by zero
-
-
-@functools.lru_cache(maxsize=8)
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """One pool a size. `process` is the caller's id: the threads of a parent do not exist in a forked child."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="speechadv-mp3")
+MDCT = "mdct"  # name of the second surrogate
 
 
 @register("defense", "mp3")
-class MP3(Defense):
+class MP3(Codec):
     """Constant-bitrate MP3 at 16 kHz (MPEG-2 layer III, mono) and back.
 
     The clip's own samples go in, rounded to 16 bit, with no padding before; the decoded stream is cut by the codec's delay of 1,105 samples and
@@ -62,17 +48,12 @@ class MP3(Defense):
     surrogates = (GAIN, MDCT)
 
     def __init__(self, kbps: int = 32, quality: int = FASTEST, threads: int | None = None, sample_rate: int = SAMPLE_RATE):
-        super().__init__()
         if kbps not in BITRATES:
             raise ConfigError(f"defense mp3: expected one of {', '.join(map(str, BITRATES))} kbit/s, got '{shown(kbps)}'")
         if quality not in range(10):
             raise ConfigError(f"defense mp3: expected a quality from 0 to 9, got '{shown(quality)}'")
-        if threads is not None and threads < 1:
-            raise ConfigError(f"defense mp3: expected at least 1 thread, got {threads}")
-        if sample_rate != SAMPLE_RATE:
-            raise ConfigError(f"defense mp3: expected a sample rate of {SAMPLE_RATE} Hz, got {sample_rate}")
-        self.kbps, self.quality, self.threads = int(kbps), int(quality), threads or os.cpu_count() or 1
-        self.name = f"mp3:{self.kbps}" + ("" if quality == FASTEST else f":q{self.quality}")
+        super().__init__(f"mp3:{int(kbps)}" + ("" if quality == FASTEST else f":q{int(quality)}"), threads, sample_rate)
+        self.kbps, self.quality = int(kbps), int(quality)
 
     @classmethod
     def from_spec(cls, text: str, sample_rate: int = SAMPLE_RATE) -> "MP3":
@@ -99,39 +80,13 @@ class MP3(Defense):
         decoded, _ = soundfile.read(io.BytesIO(self.encode(samples)), dtype="float32")
         return decoded[DELAY : DELAY + len(samples)]
 
-    def forward(self, waveforms: Tensor) -> Tensor:
-        check_waveforms(waveforms)
-        if not torch.isfinite(waveforms).all():
-            raise InputError("defense mp3: expected finite samples, got NaN or infinity")
-        samples = to_pcm16(waveforms.detach().float().cpu().numpy())
-        run = map if len(samples) == 1 or self.threads == 1 else _pool(self.threads, os.getpid()).map
-        decoded = np.stack(list(run(self.roundtrip, samples))) if len(samples) else np.zeros(samples.shape, np.float32)
-        return to_grid(torch.from_numpy(decoded)).to(waveforms)
-
     def surrogate(self, waveforms: Tensor) -> Tensor:
         kind = self.surrogates[0]
         return self.fitted_surrogate(waveforms, self(waveforms) if kind == GAIN else waveforms, kind)
 
     def fitted_surrogate(self, waveforms: Tensor, exact: Tensor, kind: str = "") -> Tensor:
-        if not len(waveforms):
-            return waveforms
         kind = kind if kind in self.surrogates else self.surrogates[0]
-        return LEVEL * coded(waveforms, self.kbps) if kind == MDCT else self._kept(waveforms, exact)
-
-    def _kept(self, waveforms: Tensor, exact: Tensor) -> Tensor:
-        """Of each time-frequency bin the share that the codec kept of it in this very clip."""
-        before = self._spectrum(waveforms)
-        with torch.no_grad():
-            after = self._spectrum(exact)
-            power = before.real.square() + before.imag.square()
-            # The least-squares gain of each bin; an encoder only takes away, so beyond 0 to 1 it is quantisation noise.
-            kept = ((after * before.conj()).real / (power + TINY)).clamp(0, 1)
-        return torch.istft(before * kept, N_FFT, N_FFT // 4, window=torch.hann_window(N_FFT).to(waveforms), length=waveforms.shape[1])
-
-    @staticmethod
-    def _spectrum(waveforms: Tensor) -> Tensor:
-        """(batch, bins, frames) complex."""
-        return torch.stft(waveforms, N_FFT, N_FFT // 4, window=torch.hann_window(N_FFT).to(waveforms), return_complex=True)
+        return LEVEL * coded(waveforms, self.kbps) if kind == MDCT and len(waveforms) else super().fitted_surrogate(waveforms, exact)
 
     def extra_repr(self) -> str:
         return f"kbps={self.kbps}, quality={self.quality}"

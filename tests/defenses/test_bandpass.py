@@ -4,7 +4,8 @@ import pytest
 import scipy.signal
 import torch
 
-from speechadv.defenses.bandpass import ATTENUATION, BandPass, kaiser_beta
+from speechadv.defenses.bandpass import BandPass
+from speechadv.defenses.filters import ATTENUATION, kaiser_beta
 from speechadv.errors import ConfigError
 
 BANDS = [(100, 4000), (300, 3400), (20, 7900), (5, 7990), (1000, 1030), (40, 200)]
