@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 from .errors import ConfigError, shown
 
-FOLDERS = {"model": "models", "attack": "attacks", "defense": "defenses", "budget": "budgets", "corruption": "evaluation.corruptions"}
+FOLDERS = {"model": "models", "attack": "attacks", "defense": "defenses", "budget": "budgets", "detector": "detectors", "corruption": "evaluation.corruptions"}
 _entries: dict[str, dict[str, Callable]] = {kind: {} for kind in FOLDERS}
 _complete: set[str] = set()
 
