@@ -1,11 +1,13 @@
 """The clips of a training run, in memory as 16-bit integers."""
 from dataclasses import dataclass
+from typing import Sequence
 
 import numpy as np
 
 from ..data import Clip, Task, background, load, scan, select
 from ..data.samples import load_bundled
 from ..errors import ConfigError
+from .unlabelled import unlabelled_clips
 
 
 @dataclass
@@ -16,23 +18,39 @@ class Examples:
         clips: (n, time) int16.
         classes: (n,) int64 index into the labels.
         labels: the task's labels.
+        unlabelled: (n,) bool; of these clips the class means nothing.
     """
 
     clips: np.ndarray
     classes: np.ndarray
     labels: tuple[str, ...]
+    unlabelled: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.unlabelled is None:
+            self.unlabelled = np.zeros(len(self.clips), bool)
 
     @property
     def silence(self) -> np.ndarray:
         """(n,) bool: clips of background sound."""
-        return self.classes == (self.labels.index("_silence_") if "_silence_" in self.labels else -1)
+        return (self.classes == (self.labels.index("_silence_") if "_silence_" in self.labels else -1)) & ~self.unlabelled
 
     def first(self, count: int, seed: int) -> "Examples":
         """A fixed random part of them; all where count is 0 or more than there are."""
         if not count or count >= len(self.clips):
             return self
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(self.clips))[:count])
-        return Examples(self.clips[chosen], self.classes[chosen], self.labels)
+        return self.part(np.sort(np.random.default_rng(seed).permutation(len(self.clips))[:count]))
+
+    def part(self, chosen: np.ndarray) -> "Examples":
+        """Those in `chosen` (bool or int64)."""
+        return Examples(self.clips[chosen], self.classes[chosen], self.labels, self.unlabelled[chosen])
+
+    def with_sound(self, clips: np.ndarray) -> "Examples":
+        """These and further clips (m, time) int16 without labels."""
+        if not len(clips):
+            return self
+        return Examples(np.concatenate([self.clips, clips]), np.concatenate([self.classes, np.zeros(len(clips), self.classes.dtype)]), self.labels,
+                        np.concatenate([self.unlabelled, np.ones(len(clips), bool)]))
 
 
 def examples(clips: list[Clip], task: Task, split: str, sample_rate: int, **options) -> Examples:
@@ -61,10 +79,11 @@ class Material:
     noises: list[np.ndarray]
 
 
-def recorded(roots: list, train_only: list, task: Task, sample_rate: int, *, seed: int, unknown: float | None) -> Material:
-    """Recordings in Speech Commands' layout; training alone sees the `train_only` roots."""
+def recorded(roots: list, train_only: list, task: Task, sample_rate: int, *, seed: int, unknown: float | None, unlabelled: Sequence = ()) -> Material:
+    """Recordings in Speech Commands' layout; training alone sees the `train_only` roots and, without labels, the sound of the `unlabelled` ones."""
     clips = scan(roots, train_only)
     train = examples(clips, task, "train", sample_rate, seed=seed, unknown=unknown)
+    train = train.with_sound(load(unlabelled_clips(unlabelled, clips), sample_rate, sample_rate))
     return Material(train, examples(clips, task, "validation", sample_rate), background(roots, "train", sample_rate))
 
 

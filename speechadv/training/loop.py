@@ -10,38 +10,35 @@ from typing import Callable, Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
 from torch.optim.swa_utils import AveragedModel
 
-from ..attacks.base import Problem, frozen
-from ..attacks.gradient import last_iterate
-from ..attacks.steps import Plain
+from ..attacks.base import frozen
 from ..audio import write_bytes
-from ..budgets import parse_budget
-from ..budgets.base import Budget
 from ..errors import SpeechAdvError, shown
-from ..goals import Misclassify
 from ..memory import out_of_memory
-from ..models.layers import folded
 from ..randomness import derived_seed
+from .batches import Batches
+from .ear import Ear
 from .examples import Examples
+from .guard import STRONGEST, Guard
 from .normalisation import synchronise
+from .objectives import Standard, objective
 from .processes import ALONE, Group
-from .settings import TrainingConfig
+from .settings import Adversary, TrainingConfig
+from .targets import Targets
 from .validation import Validator
 from .views import Views
-
-Targets = Callable[[np.ndarray, int, Tensor], Tensor]  # (indices, view, waveforms) -> (batch, labels)
 
 
 @dataclass
 class State:
-    """Where a run stands; all of it is in the checkpoint."""
+    """Where a run stands; all of it is in the checkpoint. `strength` is what the guard has raised the objective's inner steps to, 0 for what the config says."""
 
     epoch: int = 0
     best_score: float = -1.0
     best_epoch: int = -1
     history: list[dict] = field(default_factory=list)
+    strength: int = 0
 
 
 class Trainer:
@@ -51,7 +48,7 @@ class Trainer:
         config: what to do.
         model: the network, already on its device.
         views: augmented training clips.
-        targets: soft or hard targets of a batch.
+        targets: of the training clips.
         train: the training examples, in the order of the views.
         validator: scores a model on validation.
         folder: of the run; the checkpoint lies there.
@@ -62,7 +59,7 @@ class Trainer:
 
     def __init__(self, config: TrainingConfig, model: nn.Module, views: Views, targets: Targets, train: Examples, validator: Validator,
                  folder: Path, progress: Callable, say: Callable[[str], None], group: Group = ALONE):
-        self.config, self.views, self.targets, self.train, self.group = config, views, targets, train, group
+        self.config, self.train, self.group = config, train, group
         self.model = synchronise(model) if group.joined else model
         self.validator, self.folder, self.progress, self.say = validator, folder, progress, say
         self.device = next(model.parameters()).device
@@ -70,6 +67,10 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate)
         self.replica = group.replica(model)
         self.starts = torch.Generator() if group.joined else torch.default_generator  # of random starts: the same ones however many processes there are
+        self.batches = Batches(config, Ear(model, self.replica, validator.defenses), views, targets, group, self.starts)
+        self.objective, self.resting = objective(config.adversary), Standard(Adversary())
+        guarded = config.adversary and self.objective.guarded and config.adversary.guard
+        self.guard = Guard(validator, config.adversary.guard, config.adversary.guard_clips) if guarded else None
         self.state = State()
         self.best: dict[str, Tensor] = {}
 
@@ -79,9 +80,10 @@ class Trainer:
 
     def run(self) -> nn.Module:
         """Train what is left of the epochs. Returns the model with the weights that did best on validation."""
-        self.resume()
-        for epoch in range(self.state.epoch, self.config.epochs):
-            started = time.monotonic()
+        if self.resume():
+            self.say(f"going on after epoch {self.state.epoch}")
+        while self.state.epoch < self.config.epochs and not self.out_of_patience():
+            started, epoch = time.monotonic(), self.state.epoch
             # Dropout and the inner attack draw from a state of their own, so that a resumed epoch is the same epoch and the caller's state is untouched.
             with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
                 self.seed(epoch)
@@ -89,6 +91,18 @@ class Trainer:
             self.finish_epoch(epoch, loss, time.monotonic() - started)
         self.model.load_state_dict(self.best)
         return self.model.eval()
+
+    def out_of_patience(self) -> bool:
+        """Whether so many validations in a row were no better that the run is over (Rice et al. 2020, arXiv:2002.11569)."""
+        since = [row for row in self.state.history if "score" in row and row["epoch"] > self.state.best_epoch]
+        over = 0 < self.config.patience <= len(since)
+        if over:
+            self.say(f"no better on validation since epoch {self.state.best_epoch}: the run ends after epoch {self.state.epoch}")
+        return over
+
+    def steps(self, epoch: int) -> int:
+        """Of the adversary."""
+        return self.objective.steps(epoch, self.state.strength) if self.config.adversary else 0
 
     def seed(self, epoch: int) -> None:
         """Of an epoch. Among several processes dropout draws in each for itself, random starts in all alike."""
@@ -112,56 +126,29 @@ class Trainer:
         view = epoch % self.config.views if self.config.views else epoch
         batches = [order[i : i + self.config.batch_size] for i in range(0, len(order), self.config.batch_size)]
         batches = [b for b in batches if len(b) >= max(2, self.group.size)]  # batch normalisation needs two, each process one
-        total = 0.0
+        total, steps = 0.0, self.steps(epoch)
         self.model.train()
         for number, indices in enumerate(self.progress(batches, f"epoch {epoch + 1} of {self.config.epochs}")):
             self.set_learning_rate(epoch + number / len(batches))
-            share = self.group.mine(indices)
-            waveforms = self.views(share, view).to(self.device)
-            targets = self.targets(share, view, waveforms).to(self.device)
-            loss = cross_entropy(self.replica(self.attacked(waveforms, targets, epoch, len(indices))), targets)
-            loss = loss * (len(share) * self.group.size / len(indices))  # the mean of this over the processes is the mean over the batch
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-            self.optimizer.step()
-            if self.average:
-                self.average.update_parameters(self.model)
-            total += loss.item() * len(indices) / self.group.size
+            objective = self.objective if self.batches.attacked(len(indices), steps) else self.resting
+            batch = self.batches(indices, view, epoch, steps)
+            losses = [self.step(loss, len(batch.sound) * self.group.size / len(indices)) for loss in objective.losses(batch)]
+            total += sum(losses) / len(losses) * len(indices) / self.group.size
         total = sum(self.group.gathered(total))
         if not math.isfinite(total):
             raise SpeechAdvError(f"training diverged in epoch {epoch + 1}: the loss is {total}; a lower learning_rate may help")
         return total / sum(map(len, batches))
 
-    def attacked(self, waveforms: Tensor, targets: Tensor, epoch: int, size: int) -> Tensor:
-        """This process's share of a batch of `size` under the adversary of this epoch; the network in evaluation mode with folded normalisation, as it will be
-        deployed. The copy is of the replica itself: the passes of the attack are no business of the other processes."""
-        adversary = self.config.adversary
-        steps = adversary.steps_at(epoch) if adversary else 0
-        kept = round(size * adversary.clean_share) if steps else size
-        if kept == size:
-            return waveforms
-        own = self.group.mine_of_first(kept)
-        clean, wanted = waveforms[own:], targets[own:]
-        generators = [torch.default_generator] * len(clean)  # forked and seeded by the epoch
-        budget = parse_budget(adversary.budget_at(epoch), self.model.sample_rate)
-        start = self.shared_start(budget, clean, kept, size) if self.group.size > 1 else None  # drawn also where all of the share stays clean
-        if not len(clean):
-            return waveforms
-        problem = Problem(folded(self.model), clean, Misclassify(wanted.argmax(1)), budget.bind(clean), generators)
-        # The soft targets are the adversary's as well (RSLAD, Zi et al. 2021): it drives the network away from what the teacher hears.
-        loss = (lambda logits: cross_entropy(logits, wanted, reduction="none")) if adversary.loss == "cross_entropy" else adversary.loss
-        step_size = adversary.step_size or min(1.0, 1.25 / steps)
-        start = problem.bound.random_start([self.starts] * len(clean)) if start is None else start
-        perturbation = last_iterate(problem, start, steps=steps, rule=Plain(step_size), loss=loss)
-        return torch.cat([waveforms[:own], clean + perturbation])
-
-    def shared_start(self, budget: Budget, clean: Tensor, kept: int, size: int) -> Tensor:
-        """Random starts of this process's attacked clips, as one process would have drawn them: those of the others' clips, silence here, are dropped."""
-        mine = [place - kept for place in self.group.mine(range(size)) if place >= kept]
-        every = clean.new_zeros(size - kept, clean.shape[1])
-        every[mine] = clean
-        return budget.bind(every).random_start([self.starts] * len(every))[mine]
+    def step(self, loss: Tensor, weight: float) -> float:
+        """One step of the optimiser down a loss of this process's share; the mean of `weight` times it over the processes is the mean over the batch."""
+        loss = loss * weight
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+        self.optimizer.step()
+        if self.average:
+            self.average.update_parameters(self.model)
+        return loss.item()
 
     def set_learning_rate(self, epoch: float) -> None:
         """Linear warm-up, then a cosine to zero."""
@@ -173,6 +160,11 @@ class Trainer:
     def finish_epoch(self, epoch: int, loss: float, seconds: float) -> None:
         """Validate, keep the best weights, write checkpoint and history."""
         row = {"epoch": epoch + 1, "loss": loss}
+        if self.guard and self.steps(epoch):
+            with frozen(self.model):
+                row |= {"inner_steps": self.steps(epoch)} | self.guard(self.model, self.group)
+            if self.state.strength < STRONGEST and self.guard.collapsed(row, self.state.history):
+                return self.go_back(row)
         if (epoch + 1) % self.config.validate_every == 0 or epoch + 1 == self.config.epochs:
             candidate = self.average.module if self.average else self.model
             with frozen(candidate):
@@ -188,11 +180,21 @@ class Trainer:
         numbers = ", ".join(f"{k} {v:.4f}" for k, v in row.items() if k != "epoch")
         self.say(f"epoch {epoch + 1}: {numbers} ({seconds:.0f} s)")
 
+    def go_back(self, row: dict) -> None:
+        """Forget an epoch of catastrophic overfitting: the last checkpoint again, and from there on a stronger adversary."""
+        steps = self.steps(row["epoch"] - 1)
+        self.resume()
+        self.state.strength = steps + 1
+        if self.group.leads:
+            self.save()
+        self.say(f"epoch {row['epoch']}: catastrophic overfitting: {row['guard_pgd']:.4f} right under PGD, {row['guard_fgsm']:.4f} under one step; "
+                 f"back to epoch {self.state.epoch}, {self.state.strength} inner steps instead of {steps} from here on")
+
     def save(self) -> None:
         """The checkpoint, all or nothing, and the history beside it."""
         content = {"model": self.model.state_dict(), "average": self.average.state_dict() if self.average else {}, "optimizer": self.optimizer.state_dict(),
                    "best": self.best, "epoch": self.state.epoch, "best_score": self.state.best_score, "best_epoch": self.state.best_epoch,
-                   "history": json.dumps(self.state.history)}
+                   "history": json.dumps(self.state.history), "strength": self.state.strength}
         buffer = io.BytesIO()
         torch.save(content, buffer)
         write_bytes(self.checkpoint, buffer.getvalue())
@@ -202,10 +204,10 @@ class Trainer:
         """A line an epoch, for people and figures; the checkpoint has it too."""
         write_bytes(self.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in self.state.history).encode("ascii"))
 
-    def resume(self) -> None:
-        """Go on from the checkpoint, if there is one. A broken one is refused by name."""
+    def resume(self) -> bool:
+        """Go on from the checkpoint; whether there is one. A broken one is refused by name."""
         if not self.group.sent(self.checkpoint.exists()):
-            return
+            return False
         try:
             content = self.group.sent(torch.load(self.checkpoint, map_location=self.device, weights_only=True) if self.group.leads else None)
             self.model.load_state_dict(content["model"])
@@ -213,13 +215,13 @@ class Trainer:
                 self.average.load_state_dict(content["average"])
             self.optimizer.load_state_dict(content["optimizer"])
             self.best = content["best"]
-            self.state = State(content["epoch"], content["best_score"], content["best_epoch"], json.loads(content["history"]))
+            self.state = State(content["epoch"], content["best_score"], content["best_epoch"], json.loads(content["history"]), content.get("strength", 0))
         except Exception as problem:  # whatever a foreign or torn file makes torch raise
             raise SpeechAdvError(f"'{shown(self.checkpoint)}': expected a checkpoint of this run, got a broken or foreign file "
                                  f"({type(problem).__name__}); remove it to start afresh") from None
         if self.group.leads:
             self.write_history()  # a kill may have come between the checkpoint and this
-        self.say(f"going on after epoch {self.state.epoch}")
+        return True
 
 
 def running_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -238,8 +240,3 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> Iterator[dict]:
     """Weight decay for matrices and kernels alone, not for biases and normalisation."""
     yield {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": weight_decay}
     yield {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0}
-
-
-def hard_targets(classes: Tensor, count: int, smoothing: float = 0.0) -> Tensor:
-    """One-hot targets (batch, count), smoothed."""
-    return one_hot(classes, count).float() * (1 - smoothing) + smoothing / count

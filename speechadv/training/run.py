@@ -16,6 +16,7 @@ from ..audio import ASIDE, write_bytes
 from ..data import Task, data_roots, task as named_task
 from ..data.loading import cache_folder
 from ..data.samples import bundled_folder
+from ..defenses import parse_defense
 from ..errors import ConfigError, DataError, InputError, shown
 from ..locks import locked
 from ..models.further import identity, is_word, trainable
@@ -25,10 +26,11 @@ from ..models.resolve import resolve_model
 from ..randomness import derived_seed
 from ..registry import create
 from .examples import Examples, Material, recorded, rehearsal
-from .loop import Trainer, hard_targets
+from .loop import Trainer
 from .processes import ALONE, Group
 from .settings import TrainingConfig
-from .teaching import Teachers, cached_answers, soft_targets
+from .targets import Targets
+from .teaching import Teachers, cached_answers
 from .validation import Validator
 from .views import Views
 
@@ -58,10 +60,12 @@ def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: st
         task = replace(task, labels=tuple(model.labels))
         material = group.one_a_machine(lambda: gather(config, task, model.sample_rate))
         train_set, validation = material.train, material.validation
-        views = Views(train_set.clips, material.noises, train_set.silence, config.augmentation, config.seed, model.sample_rate)
+        views = Views(train_set.clips, material.noises, train_set.silence, config.augmentation, config.seed, model.sample_rate, config.teaching)
         teachers = new_teachers(config, train_set.labels, model.sample_rate, device)
         adversary = config.adversary.budget if config.adversary else None
-        validator = Validator(validation, adversary, config.validation_clips, seed=config.seed)
+        watched = train_set.part(~train_set.unlabelled).first(config.watched_clips, config.seed) if config.watched_clips else None
+        defenses = [defense.to(device) for defense in parse_defense(config.defense, model.sample_rate)]
+        validator = Validator(validation, adversary, config.validation_clips, seed=config.seed, defenses=defenses, noise_sigma=config.noise_sigma, watched=watched)
     with claimed(out, config) if group.leads else contextlib.nullcontext():  # all that can be wrong has been looked at
         say(f"{config.name}: {count_parameters(model):,} parameters, {len(train_set.clips):,} training and {len(validation.clips):,} validation clips")
         targets = make_targets(config, teachers, train_set, views, device, progress, group)
@@ -80,20 +84,28 @@ def gather(config: TrainingConfig, task: Task, sample_rate: int) -> Material:
     roots = data_roots(config.data)
     if not roots:
         raise DataError("no data to train on: set SPEECHADV_DATA to a folder in Speech Commands' layout, or `data` in the config")
-    for root in (*roots, *config.train_only):
+    for root in (*roots, *config.train_only, *config.unlabelled):
         if Path(root).resolve().is_relative_to(bundled_folder().resolve()):
             raise DataError(f"data folder '{shown(root)}': the bundled clips are held out of all training; data = [\"bundled\"] rehearses with them")
-    return recorded(roots, config.train_only, task, sample_rate, seed=config.seed, unknown=config.unknown or None)
+    return recorded(roots, config.train_only, task, sample_rate, seed=config.seed, unknown=config.unknown or None, unlabelled=config.unlabelled)
 
 
 def check_folder(out: Path, config: TrainingConfig) -> None:
     """Raise InputError unless the folder is missing, empty, or holds this very run."""
     path = out / "config.toml"
     if path.exists():
-        if path.read_bytes() != configs.dumps(config).encode("utf-8"):
+        if not same_config(path, config):
             raise InputError(f"--out '{shown(out)}': holds a training run with another config; name another folder")
     elif out.exists() and (not out.is_dir() or any(not file.name.startswith(ASIDE) for file in out.iterdir())):
         raise InputError(f"--out '{shown(out)}': expected a new folder or a training run to go on with, got foreign files")
+
+
+def same_config(path: Path, config: TrainingConfig) -> bool:
+    """Whether a folder's config says the same; that of an earlier version lacks keys, whose defaults are what it did."""
+    try:
+        return configs.dumps(configs.load(TrainingConfig, path)) == configs.dumps(config)
+    except ConfigError:
+        return False
 
 
 @contextlib.contextmanager
@@ -154,34 +166,32 @@ def new_teachers(config: TrainingConfig, labels, sample_rate: int, device: str) 
 
 
 def make_targets(config: TrainingConfig, teachers: Teachers | None, train_set: Examples, views: Views, device: str, progress: Callable,
-                 group: Group = ALONE) -> Callable:
-    """The function that gives a batch its targets: hard, or mixed with what the teachers hear in the same view."""
-    classes, silence = torch.from_numpy(train_set.classes), torch.from_numpy(train_set.silence)
-    count, settings = len(train_set.labels), config.teaching
-
-    def hard(indices: np.ndarray) -> Tensor:
-        return hard_targets(classes[indices], count, config.label_smoothing)
-
+                 group: Group = ALONE) -> Targets:
+    """What should be heard in each batch: labels, or what the teachers hear in the same view, kept on disk where the views are fixed."""
     if teachers is None:
-        return lambda indices, view, waveforms: hard(indices)
+        return Targets(config, train_set, views)
 
     def answer(waveforms: Tensor) -> Tensor:
         with torch.no_grad():
             return teachers(waveforms).cpu()
 
     if not config.views:
-        return lambda indices, view, waveforms: soft_targets(answer(waveforms), hard(indices), silence[indices], settings)
+        return Targets(config, train_set, views, answer)
     path = cache_folder() / f"teacher-{cache_key(config, train_set, answer, device)}.npy"
-    table = group.one_a_machine(lambda: cached_answers(path, len(classes), config.views, count,
+    table = group.one_a_machine(lambda: cached_answers(path, len(train_set.clips), config.views, len(train_set.labels),
                                                        lambda indices, view: answer(views(indices, view).to(device)), progress))
-    return lambda indices, view, waveforms: soft_targets(torch.from_numpy(table[view, indices]).float(), hard(indices), silence[indices], settings)
+    return Targets(config, train_set, views, answer, table)
 
 
 def cache_key(config: TrainingConfig, train_set: Examples, answer: Callable[[Tensor], Tensor], device: str) -> str:
     """What the teachers' answers depend on: the clips, their views, and the teachers, known by what they hear in some of the clips."""
     content = configs.as_dict(config)
     parts = {key: content[key] for key in ("seed", "views", "augmentation")} | {"teachers": config.teaching.models, "clips": len(train_set.clips)}
+    if config.teaching.mixtures:
+        parts |= {"mixtures": config.teaching.mixtures, "mixture_db": config.teaching.mixture_db}
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode() + train_set.classes.tobytes())
+    if train_set.unlabelled.any():
+        digest.update(train_set.unlabelled.tobytes())
     some = train_set.clips[:: max(1, len(train_set.clips) // 64)]
     digest.update(some.tobytes())
     heard = answer(torch.from_numpy(some.astype(np.float32) / 32768).to(device))
@@ -192,15 +202,24 @@ def cache_key(config: TrainingConfig, train_set: Examples, answer: Callable[[Ten
 def card(config: TrainingConfig, model: nn.Module, trainer: Trainer, command: str) -> dict:
     """The model card, without the sums that `save_model` adds. Folders stand in it by their last name: cards travel, machines do not."""
     epoch = next(row for row in trainer.state.history if row["epoch"] == trainer.state.best_epoch)
-    results = {"clips": len(trainer.validator.examples.clips), **{k: v for k, v in epoch.items() if k not in ("loss", "score")}}
+    results = {"clips": len(trainer.validator.examples.clips), **{k: v for k, v in epoch.items() if k not in ("loss", "score") and not k.startswith("guard_")}}
     if trainer.validator.part:
         results |= {"attacked_clips": len(trainer.validator.part.clips), "budget": config.adversary.budget,
                     "attack": "worst of PGD-20 with cross-entropy and with margin loss"}
+    folders = [*data_roots(config.data), *config.train_only, *config.unlabelled]
     content = {"name": config.name, "architecture": config.model, "configuration": config.model_options or identity(model),
                "parameters": count_parameters(model), "task": config.task, "labels": list(model.labels), "sample_rate": model.sample_rate,
-               "data": ", ".join(map(str, [*data_roots(config.data), *config.train_only])), "recipe": configs.as_dict(config), "seed": config.seed,
+               "data": ", ".join(map(str, folders)), "recipe": configs.as_dict(config), "training": how(config, trainer), "seed": config.seed,
                "command": command, "results": {"validation": results}}
-    return without_folders(content, [str(path) for path in (*data_roots(config.data), *config.train_only, trainer.folder.absolute())])
+    return without_folders(content, [str(path) for path in (*folders, trainer.folder.absolute())])
+
+
+def how(config: TrainingConfig, trainer: Trainer) -> dict:
+    """What the network was trained to do, in a line of the card."""
+    objective, about = trainer.objective, {"objective": trainer.objective.name}
+    if config.adversary:
+        about |= {"inner": objective.kind} | ({"beta": config.adversary.beta} if objective.weighted else {})
+    return about | {"defense": config.defense} | ({"noise_sigma": config.noise_sigma} if config.noise_sigma else {})
 
 
 def without_folders(content, folders: list[str]):

@@ -6,6 +6,10 @@ from typing import Any
 from ..config import require
 from ..errors import ConfigError
 
+OBJECTIVES = ("at", "trades", "mart", "fast", "free", "ard", "rslad")  # classes of `training.objectives`, which imports torch
+NEED_TEACHERS = ("ard", "rslad")
+INNER = ("soft", "hard", "kl", "margin")
+
 
 @dataclass
 class Augmentation:
@@ -34,32 +38,52 @@ class Teaching:
     models: list[str] = field(default_factory=list)  # words of --model
     temperature: float = 1.0
     hard_share: float = 0.1  # of the label that stays one-hot
+    mixtures: float = 0.0  # of the clips are heard with another word on top, as loud as this level says: there the teachers' labels alone count
+    mixture_db: list[float] = field(default_factory=lambda: [-3.0, 3.0])  # how much louder the first one is, uniform
 
     def __post_init__(self):
+        require(0 <= self.mixtures <= 1, "teaching.mixtures", "a share from 0 to 1", self.mixtures)
+        require(len(self.mixture_db) == 2 and self.mixture_db[0] <= self.mixture_db[1], "teaching.mixture_db", "[lowest, highest]", self.mixture_db)
+        require(bool(self.models) or not self.mixtures, "teaching.mixtures", "0 without teaching.models (a mixture has no label of its own)", self.mixtures)
         require(self.temperature > 0, "teaching.temperature", "a positive number", self.temperature)
         require(0 <= self.hard_share <= 1, "teaching.hard_share", "a share from 0 to 1", self.hard_share)
 
 
 @dataclass
 class Adversary:
-    """The inner maximisation (Madry et al. 2018). `steps` is a schedule of [first epoch, steps]: weak and fast first, stronger later.
+    """What is learned under attack (docs/training.md has the objectives), and the inner maximisation. `steps` is a schedule of [first epoch, steps]: weak and fast
+    first, stronger later.
 
     Validation attacks within `budget`; so does training, unless `budgets`, a schedule of [first epoch, budget], says otherwise from some epoch on.
     """
 
+    objective: str = "at"
+    beta: float = 6.0  # of trades, mart, ard and rslad: weight of the second part
+    inner: str = ""  # what the adversary climbs: soft, hard, kl or margin; "" is the objective's own
+    replays: int = 4  # of free
+    guard: float = 0.2  # of fast and free: fall of the accuracy under PGD-10 that is taken for catastrophic overfitting; 0 switches it off
+    guard_clips: int = 128  # of validation
     budget: str = "linf:0.002"
     budgets: list[list[Any]] = field(default_factory=list)
     steps: list[list[int]] = field(default_factory=lambda: [[0, 7]])
     step_size: float = 0.0  # in budgets; 0 stands for 1.25 / steps, at most 1
-    loss: str = "cross_entropy"
+    loss: str = "cross_entropy"  # or margin: the same as inner = "margin"
     clean_share: float = 0.0  # of each batch stays clean
 
     def __post_init__(self):
+        require(self.objective in OBJECTIVES, "adversary.objective", f"one of {', '.join(OBJECTIVES)}", self.objective)
+        require(self.inner in ("", *INNER), "adversary.inner", f"one of {', '.join(INNER)}", self.inner)
+        require(not (self.inner and self.loss == "margin"), "adversary.inner", "none beside loss = margin", self.inner)
+        require(self.objective != "free" or not self.inner and self.loss != "margin", "adversary.inner", "none with objective free, which climbs what it learns from",
+                self.inner or self.loss)
+        require(self.beta >= 0, "adversary.beta", "0 or a positive number", self.beta)
+        require(self.replays >= 1, "adversary.replays", "1 or more", self.replays)
+        require(0 <= self.guard <= 1, "adversary.guard", "a share from 0 to 1", self.guard)
+        require(self.guard_clips >= 1, "adversary.guard_clips", "1 or more", self.guard_clips)
         require(bool(self.steps) and all(len(p) == 2 and p[1] >= 0 <= p[0] for p in self.steps), "adversary.steps", "pairs [first epoch, steps]", self.steps)
         require(0 <= self.clean_share < 1, "adversary.clean_share", "a share from 0 to below 1", self.clean_share)
         require(self.step_size >= 0, "adversary.step_size", "0 or a positive number", self.step_size)
         require(self.loss in ("cross_entropy", "margin"), "adversary.loss", "cross_entropy or margin", self.loss)
-
         require(all(len(p) == 2 and isinstance(p[0], int) and isinstance(p[1], str) for p in self.budgets), "adversary.budgets",
                 "pairs [first epoch, budget]", self.budgets)
 
@@ -83,6 +107,7 @@ class TrainingConfig:
     start_from: str = ""  # word of --model whose weights the run starts from
     data: list[str] = field(default_factory=list)  # default: SPEECHADV_DATA; "bundled" for the clips in the package
     train_only: list[str] = field(default_factory=list)  # roots that only training may see
+    unlabelled: list[str] = field(default_factory=list)  # folders of sound that only training may see, and of whose labels it knows nothing: teachers label it
     split: str = "train"
     unknown: float = 1.0  # clips of `_unknown_` as a multiple of a keyword's mean number; 0 stands for all there are
     seed: int = 0
@@ -95,6 +120,10 @@ class TrainingConfig:
     averaging: float = 0.998  # of the weights, a step (exponential); 0 switches it off
     views: int = 0  # fixed augmented versions of each clip; 0 draws new ones each epoch
     validate_every: int = 1
+    patience: int = 0  # validations in a row without a better one, after which the run ends; 0 stands for none
+    watched_clips: int = 0  # training clips that are scored beside validation, as they are, to see overfitting
+    noise_sigma: float = 0.0  # standard deviation of white noise on every training clip, a fraction of full scale: for `certify --sigma`
+    defense: str = "none"  # what the network is trained, attacked and validated behind, as --defense names it; the weights are those of the network alone
     validation_clips: int = 0  # of which the validation set is cut for the attack; 0 stands for all
     augmentation: Augmentation = field(default_factory=Augmentation)
     teaching: Teaching = field(default_factory=Teaching)
@@ -108,5 +137,10 @@ class TrainingConfig:
         for key in ("epochs", "learning_rate", "validate_every"):
             require(getattr(self, key) > 0, key, "a positive number", getattr(self, key))
         require(0 <= self.averaging < 1, "averaging", "0 to below 1", self.averaging)
-        for key in ("views", "weight_decay", "label_smoothing", "validation_clips", "warmup_epochs", "seed"):
+        for key in ("views", "weight_decay", "label_smoothing", "validation_clips", "warmup_epochs", "seed", "patience", "watched_clips"):
             require(getattr(self, key) >= 0, key, "0 or more", getattr(self, key))
+        require(0 <= self.noise_sigma < 1, "noise_sigma", "0 to below 1 (full scale)", self.noise_sigma)
+        taught = bool(self.teaching.models)
+        require(taught or not self.unlabelled, "unlabelled", "none without teaching.models, whose labels it gets", ", ".join(self.unlabelled))
+        objective = self.adversary.objective if self.adversary else "at"
+        require(taught or objective not in NEED_TEACHERS, "adversary.objective", "another one without teaching.models", objective)

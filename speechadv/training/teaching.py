@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .settings import Teaching
 
+LARGEST_TABLE = 2**31  # bytes of the answers of one run
+
 
 class Teachers(nn.Module):
     """The averaged log-probabilities of several classifiers over the student's labels.
@@ -46,18 +48,24 @@ def mapped(log_probabilities: Tensor, theirs: Sequence[str], ours: Sequence[str]
     return torch.stack(columns, 1).log_softmax(1)
 
 
-def soft_targets(log_probabilities: Tensor, hard: Tensor, silence: Tensor, settings: Teaching) -> Tensor:
-    """Targets (batch, labels): tempered teacher mixed with the hard label; the hard label alone for silence, which teachers do not know."""
+def soft_targets(log_probabilities: Tensor, hard: Tensor, silence: Tensor, settings: Teaching, alone: Tensor | None = None) -> Tensor:
+    """Targets (batch, labels): tempered teacher mixed with the hard label; the hard label alone for silence, which teachers do not know; and the teacher alone
+    where `alone` (batch,) says that a clip has no label of its own."""
     soft = (log_probabilities / settings.temperature).softmax(1)
     mixed = settings.hard_share * hard + (1 - settings.hard_share) * soft
+    if alone is not None:
+        mixed = torch.where(alone[:, None], soft, mixed)
     return torch.where(silence[:, None], hard, mixed)
 
 
 def cached_answers(path: Path, count: int, views: int, classes: int, answer: Callable[[np.ndarray, int], Tensor], progress, batch_size: int = 64) -> np.ndarray:
     """The teachers' log-probabilities (views, count, classes) float16 on disk, made once and continued where a killed run stopped.
 
-    `answer(indices, view)` computes a batch. Rows not yet made are NaN.
+    `answer(indices, view)` computes a batch. Rows not yet made are NaN. The table is mapped, not held in memory. Raises ConfigError: it would be too large.
     """
+    if 2 * views * count * classes > LARGEST_TABLE:
+        raise ConfigError(f"views: expected at most {LARGEST_TABLE // (2 * count * classes)} with so many clips and labels, whose teachers' answers "
+                          f"fill {LARGEST_TABLE >> 20} MiB then, got {views}; 0 asks the teachers anew in each batch")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".part")  # no one must take zeros for answers

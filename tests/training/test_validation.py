@@ -6,7 +6,8 @@ import torch
 from speechadv.data import scan, task
 from speechadv.errors import ConfigError
 from speechadv.training.examples import Examples, examples
-from speechadv.training.loop import hard_targets, parameter_groups
+from speechadv.training.loop import parameter_groups
+from speechadv.training.targets import hard_targets
 from speechadv.training.validation import Validator
 
 
