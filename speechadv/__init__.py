@@ -9,7 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 __all__ = ["__version__", "create_attack", "list_attacks", "list_defenses", "list_models", "load_model"]
 
-_SUBMODULES = {"attacks", "audio", "budgets", "data", "defenses", "errors", "evaluation", "goals", "masking", "models", "registry", "report", "training"}
+_SUBMODULES = {"attacks", "audio", "budgets", "data", "defenses", "detectors", "errors", "evaluation", "goals", "masking", "models", "registry", "report", "training"}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ deployed_files = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(deployed_files)
 PAGE = Path(__file__).parents[1] / "docs" / "bad-input.md"
 ROWS = [[cell.strip() for cell in line.strip("|\n ").split(" | ")] for line in PAGE.read_text("utf-8").splitlines(True) if line.startswith("| `") and line.count(" | ") == 4]
-HEARS = ("attack", "classify", "listen")  # commands whose default network is replaced by a small one, for speed
+HEARS = ("attack", "classify", "detect", "listen")  # commands whose default network is replaced by a small one, for speed
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ PACKAGE = Path(speechadv.__file__).parent
 LAYERS = [
     {"speechadv", "__main__", "cli"},  # "speechadv" are the public names of the package itself
     {"report", "evaluation", "training"},
-    {"attacks", "defenses"},
+    {"attacks", "defenses", "detectors"},
     {"models", "data", "budgets", "goals", "masking", "rooms"},
     {"audio", "registry", "config", "randomness", "locks", "memory", "errors"},
 ]
@@ -59,7 +59,8 @@ def test_imports_point_down(file):
     for part in parts_imported(file) - {own}:
         assert part in RANK, f"{part} stands in no layer: enter it in LAYERS"
         assert RANK[part] >= RANK[own], f"{own} must not import {part}, which stands above it"
-        assert {own, part} != {"attacks", "defenses"}, "attacks and defenses never import each other"
+        assert {own, part} not in ({"attacks", "defenses"}, {"attacks", "detectors"}), "attacks know of no defense and no detector, nor these of attacks"
+        assert (own, part) != ("defenses", "detectors"), "detectors use defenses, not the other way round"
 
 
 def test_the_rule_sees_imports(tmp_path):

@@ -34,6 +34,7 @@ CASES = {
     "listen": lambda tiny: [tiny.clip, "--model", tiny.model],
     "defend": lambda tiny: [tiny.clip, "--defense", "mp3:32", "--out", tiny.out],
     "classify": lambda tiny: [tiny.clip, "--model", tiny.model],
+    "detect": lambda tiny: [tiny.clip, "--detector", "disagreement:bandpass:200-3000,mp3:32", "--threshold", 1, "--model", tiny.model],
     "evaluate": lambda tiny: [tiny.config(GRID | {"models": [tiny.model]}), "--out", tiny.out],
     "certify": lambda tiny: ["--model", tiny.model, "--task", ",".join([*WORDS, "_silence_"]), "-n", 20, "--n0", 5, "--clips", 1, "--out", tiny.out],
     "report": lambda tiny: [tiny.run],

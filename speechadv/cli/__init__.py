@@ -13,6 +13,7 @@ COMMANDS = {
     "listen": "Say which words a network hears in a long recording, and when.",
     "defend": "Send WAV files through MP3, band-pass or other defenses.",
     "classify": "Say what a network hears in WAV files.",
+    "detect": "Say how suspicious WAV files look to a detector.",
     "evaluate": "Run a grid of models, defenses, attacks and budgets.",
     "certify": "Prove how far each clip may move, by randomised smoothing.",
     "merge": "Put the parts of a run together that several machines made.",

@@ -1,6 +1,6 @@
 """The config of a detection run."""
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from ..attacks.pgd import PGD
 from ..config import as_dict, keywords_of, require
@@ -13,6 +13,8 @@ SKIPPABLE = ("model", "detector", "budget")
 @dataclass
 class DetectionConfig:
     """What to measure: models x detectors x budgets. Raises ConfigError: a value out of range."""
+
+    made_by: ClassVar[str] = "recipes/detection/run.py"
 
     detectors: list[str]  # see `speechadv.detectors.parse_detector`
     budgets: list[str]

@@ -72,8 +72,8 @@ def read_config(run: Path, kind: type = EvaluationConfig) -> Any:
     try:
         return configs.from_dict(kind, EARLIER.get(kind, {}) | configs.read(run / CONFIG), str(run / CONFIG))
     except ConfigError as problem:
-        command = "evaluate" if kind is EvaluationConfig else "certify"
-        raise InputError(f"'{shown(run)}': holds no run of `speechadv {command}`: {problem}") from None
+        command = "speechadv evaluate" if kind is EvaluationConfig else getattr(kind, "made_by", "speechadv certify")
+        raise InputError(f"'{shown(run)}': holds no run of `{command}`: {problem}") from None
 
 
 def read_json(path: Path) -> Any:

@@ -42,7 +42,7 @@ def auc_interval(clean: dict[str, float], adversarial: dict[str, float], draws: 
     """The 95 % percentile interval of the area (Efron 1979): clips are drawn with replacement, with all their scores, since a clip and what an attack
     made of it are no two independent draws.
 
-    Two imagined clips are among them, an adversarial one below all others and a clean one above all others, as in `paired_bootstrap`: without them
+    Four imagined clips are among them, a clean and an adversarial one below all others and above all others, as in `paired_bootstrap`: without them
     groups that do not overlap at all would give an interval of no width. Where the drawn clips lack a group, they are drawn again.
 
     Args:
@@ -55,18 +55,18 @@ def auc_interval(clean: dict[str, float], adversarial: dict[str, float], draws: 
     """
     names = sorted({*clean, *adversarial})
     place = {name: row for row, name in enumerate(names)}
-    no, yes = sorted(clean), sorted(adversarial)
-    wins = np.zeros((len(yes) + 1, len(no) + 1))  # the imagined ones win against nobody and lose against nobody
-    wins[:-1, :-1] = _wins([clean[name] for name in no], [adversarial[name] for name in yes])
-    rows_no, rows_yes = np.array([place[name] for name in no] + [len(names)]), np.array([place[name] for name in yes] + [len(names) + 1])
+    no, yes = ([*sorted(group), None, None] for group in (clean, adversarial))  # the last two are imagined
+    wins = _wins(*([*(group[name] for name in order[:-2]), -np.inf, np.inf] for group, order in ((clean, no), (adversarial, yes)))).astype(np.float32)
+    many = len(names) + 4
+    rows_no, rows_yes = (np.array([*(place[name] for name in order[:-2]), len(names) + first, len(names) + first + 1]) for order, first in ((no, 0), (yes, 2)))
     generator, found = np.random.default_rng(seed), []
     while len(found) < draws:
-        counts = generator.multinomial(len(names) + 2, np.full(len(names) + 2, 1 / (len(names) + 2)), size=draws - len(found)).astype(np.float32)
+        counts = generator.multinomial(many, np.full(many, 1 / many), size=draws - len(found)).astype(np.float32)
         weight_no, weight_yes = counts[:, rows_no], counts[:, rows_yes]
         pairs = weight_yes.sum(1) * weight_no.sum(1)
-        found += (((weight_yes @ wins.astype(np.float32)) * weight_no).sum(1)[pairs > 0] / pairs[pairs > 0]).tolist()
+        found += (((weight_yes @ wins) * weight_no).sum(1)[pairs > 0] / pairs[pairs > 0]).tolist()
     low, high = np.quantile(found, TAILS)
-    area = float(wins[:-1, :-1].mean())
+    area = float(wins[:-2, :-2].mean())
     return min(float(low), area), max(float(high), area)
 
 
