@@ -10,7 +10,7 @@ import secrets
 import stat
 import struct
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterable, Iterator
 
 import numpy as np
 import soundfile
@@ -266,12 +266,17 @@ def wav_bytes(pcm: np.ndarray, sample_rate: int) -> bytes:
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a file all or nothing: aside in the same folder, synced, renamed. Raises SpeechAdvError where that fails."""
+    write_pieces(path, (content,))
+
+
+def write_pieces(path: str | Path, pieces: Iterable[bytes]) -> None:
+    """The same of a content that is made piece by piece. Raises SpeechAdvError, and whatever making it raises; nothing is written then."""
     path = Path(path)
     aside = path.parent / f"{ASIDE}{secrets.token_hex(8)}"  # short: the wanted name may use all 255 bytes
     try:
         try:
             with open(aside, "xb") as file:
-                file.write(content)
+                file.writelines(pieces)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(aside, path)

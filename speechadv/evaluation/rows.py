@@ -3,9 +3,9 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Iterator, Sequence
 
-from ..audio import write_bytes
+from ..audio import write_pieces
 from ..errors import DataError, SpeechAdvError, shown
 from . import hearing, quality, shapes
 from .cells import CELL_KEYS
@@ -15,7 +15,9 @@ ROW_KEYS = (
     "linf", "snr_db", "masking_excess_db", "passes", "queries", "clean_audio", "adversarial_audio", "perturbation_audio", "defended_audio",
     "perturbation_gain_db", "reached",
 )
+AUDIO_KEYS = tuple(key for key in ROW_KEYS if key.endswith("_audio"))
 CHECK = "check"  # after the probabilities and the measures of the config's `quality`, with the reasons for those that are null
+BROKEN = "line {} is broken or was changed (its checksum differs); run `speechadv evaluate` again to mend it"
 Row = dict[str, Any]
 
 
@@ -65,9 +67,49 @@ def _sum(content: str) -> str:
     return hashlib.blake2b(content.encode("ascii"), digest_size=6).hexdigest()
 
 
+def cell_key(row: Row) -> tuple:
+    """(model, defense, attack, threat, budget, seed)"""
+    return tuple([row[k] for k in CELL_KEYS])
+
+
 def key(row: Row) -> tuple:
     """(model, defense, attack, threat, budget, seed, clip): what a row is found by."""
-    return (*(row[k] for k in CELL_KEYS), row["clip"])
+    return (*cell_key(row), row["clip"])
+
+
+def each(path: Path) -> Iterator[tuple[int, Row | None]]:
+    """(offset of its line, row) one after the other, None for a line that is torn or changed. A missing file has none. Raises DataError where it cannot be read."""
+    try:
+        if path.exists():
+            with open(path, "rb") as file:
+                offset = 0
+                for line in file:
+                    yield offset, decode(line.decode("ascii", "replace"))
+                    offset += len(line)
+    except OSError as problem:
+        raise DataError(f"'{shown(path)}': {problem.strerror}") from None
+
+
+def each_finished(path: Path) -> Iterator[tuple[int, Row]]:
+    """The same for a report: a torn last line is left out, any other broken one is an error. Raises DataError."""
+    torn = None
+    for number, (offset, row) in enumerate(each(path), 1):
+        if torn:
+            raise DataError(f"'{shown(path)}': {BROKEN.format(torn)}")
+        if row is None:
+            torn = number
+        else:
+            yield offset, row
+
+
+def at(path: Path, offsets: Iterable[int]) -> Iterator[Row]:
+    """The rows of lines that `each` has found whole, in the order of their offsets here."""
+    with open(path, "rb") as file:
+        for offset in offsets:
+            file.seek(offset)
+            row = json.loads(file.readline())
+            del row[CHECK]
+            yield row
 
 
 def read(path: Path) -> tuple[list[Row], list[int]]:
@@ -95,13 +137,13 @@ def read_finished(path: Path) -> list[Row]:
     """The rows of a run for a report: a torn last line is left out, any other broken one is an error. Raises DataError."""
     rows, broken = read(path)
     if broken and (len(broken) > 1 or broken[0] != len(path.read_bytes().splitlines())):
-        raise DataError(f"'{shown(path)}': line {broken[0]} is broken or was changed (its checksum differs); run `speechadv evaluate` again to mend it")
+        raise DataError(f"'{shown(path)}': {BROKEN.format(broken[0])}")
     return rows
 
 
 def rewrite(path: Path, rows: Iterable[Row]) -> None:
     """All rows of a file at once, all or nothing."""
-    write_bytes(path, "".join(map(encode, rows)).encode("ascii"))
+    write_pieces(path, (encode(row).encode("ascii") for row in rows))
 
 
 def append(path: Path, rows: Sequence[Row]) -> None:
@@ -109,15 +151,16 @@ def append(path: Path, rows: Sequence[Row]) -> None:
     append_lines(path, "".join(map(encode, rows)))
 
 
-def append_lines(path: Path, lines: str) -> None:
-    """Whole lines at the end of a file, flushed to the disk, or none of them. Raises SpeechAdvError where that fails."""
+def append_lines(path: Path, lines: str, flushed: bool = True) -> None:
+    """Whole lines at the end of a file, flushed to the disk unless that is not asked for, or none of them. Raises SpeechAdvError where that fails."""
     try:
         with open(path, "ab", buffering=0) as file:
             before, content = file.tell(), memoryview(lines.encode("ascii"))
             try:
                 while content:  # a disk that becomes full takes a part
                     content = content[file.write(content) :]
-                os.fsync(file.fileno())
+                if flushed:
+                    os.fsync(file.fileno())
             except OSError:
                 file.truncate(before)
                 raise

@@ -3,11 +3,13 @@ import contextlib
 import hashlib
 import json
 import time
+from array import array
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Iterator
+from typing import Any, Callable, ContextManager, Iterable, Iterator
 
+import numpy as np
 import torch
 
 from .. import audio
@@ -23,14 +25,16 @@ from .corrupted import Damage, damage_of, hear_damaged
 from .engine import Engine, Local
 from .environment import environment
 from .folder import FAILED, PROBES, ROWS, TIMING, claimed, write_json
+from .places import Names, Places
 from .probes import probe_all
-from .rows import Row
+from .rows import AUDIO_KEYS, Row
 from .settings import EvaluationConfig
 from .shards import WHOLE, Shard
 from .sounds import clean_path, sweep, waveforms
 from .work import Done, Item, Worker, fingerprint
 
 Bar = Callable[[int, str], ContextManager[Callable[[int], None]]]
+PAGE_ROWS = 200_000  # beyond, no browser can hold the page, nor the driver what it is made from
 
 
 @contextlib.contextmanager
@@ -85,7 +89,10 @@ def evaluate(config: EvaluationConfig, out: str | Path, *, workers: int = 1, thr
             if plan.damage:
                 hear_damaged(plan.damage, out, bar, plan.mine)
             result = write_tables(out)
-            write_page(out)
+            if len(plan.places) <= PAGE_ROWS:
+                write_page(out)
+            else:
+                notice(f"no page: it would hold {len(plan.places):,} rows, more than {PAGE_ROWS:,} (docs/scale.md)")
     return result | ({"failed": failed} if failed else {})
 
 
@@ -128,10 +135,9 @@ class Plan:
         return {*self.shard.of(self.clips.names)}
 
     @cached_property
-    def order(self) -> dict[tuple, int]:
-        """The place of each row's key in the finished rows.jsonl."""
-        keys = ((*cell.key, name) for cell in self.grid for name in self.clips.names)
-        return {key: place for place, key in enumerate(keys)}
+    def places(self) -> Places:
+        """Where each row stands in the finished rows.jsonl."""
+        return Places(self.grid, self.clips.names)
 
     @cached_property
     def batch_size(self) -> int:
@@ -148,11 +154,6 @@ class Plan:
         if self.config.batch_size > 0 or not craft.attack.make().one_by_one or access(self.worker.attacked(craft)) != "gradient":
             return self.batch_size
         return max(self.batch_size, batching.block_of_questions(self.clips.pcm.shape[1], torch.device(self.worker.device)))
-
-    @cached_property
-    def place(self) -> dict[str, int]:
-        """The index of each clip."""
-        return {name: index for index, name in enumerate(self.clips.names)}
 
 
 def prepare(config: EvaluationConfig, out: Path, device: str = "cpu", trust: bool = False, notice: Callable[[str], None] = audio.silent) -> Plan:
@@ -183,22 +184,26 @@ def prepare(config: EvaluationConfig, out: Path, device: str = "cpu", trust: boo
 
 
 def produce(plan: Plan, engine: Engine, bar: Bar, notice: Callable[[str], None]) -> int:
-    """Make the rows that are missing. Returns the number of those that failed."""
+    """Make the rows that are missing. Returns the number of those that failed.
+
+    Of a row that is written a byte stays in memory, of work that is left nothing: it is made as the engine asks for it.
+    """
     path, have, failed = plan.out / ROWS, known_rows(plan, notice), 0
-    items = list(missing_items(plan, have))
     (plan.out / FAILED).unlink(missing_ok=True)
-    learn(plan, items, bar)
+    learn(plan, missing_items(plan, have), bar)
+    items = missing_items(plan, have)
     with bar(len(plan.mine) * len(plan.grid), "attacking") as advance, contextlib.closing(engine.run(items, plan.worker)) as outcomes:
-        advance(sum(clip in plan.mine for *_, clip in have))
+        advance(int(have[:, [plan.places.clips[name] for name in plan.mine]].sum()))
         for done in outcomes:
-            new = [row for row in done.rows if row_files.key(row) not in have]
+            new = [row for row in done.rows if not have[plan.places.of(row)]]
             for line in done.notices:
                 notice(line)
             save_clean(plan, new)
             row_files.append(path, new)
             note_time(plan, done)
             failed += note_failures(plan, done)
-            have |= {row_files.key(row) for row in new}
+            for row in new:
+                have[plan.places.of(row)] = True
             advance(len(new), engine.status())
     return failed
 
@@ -217,31 +222,37 @@ def first_failure(out: Path) -> str:
         return json.loads(file.readline())["failed"]
 
 
-def known_rows(plan: Plan, notice: Callable[[str], None]) -> set[tuple]:
-    """The keys of the rows that are there; torn lines are taken out of the file and made again."""
+def known_rows(plan: Plan, notice: Callable[[str], None]) -> np.ndarray:
+    """(cells, clips), bool: the rows that are there; torn lines are taken out of the file and made again."""
     mend_times(plan.out / TIMING)
-    path, order = plan.out / ROWS, plan.order
-    found, broken = row_files.read(path)
+    path, have, whole, broken = plan.out / ROWS, plan.places.filled(False), array("Q"), 0
     measures = {name for name in quality.MEASURES if name in plan.config.quality}
-    rows = [row for row in found if row_files.key(row) in order and sound_is_there(plan.out, row) and {*quality.columns_of(row)} == measures]
-    if broken or len(rows) < len(found):
-        notice(f"{len(broken) + len(found) - len(rows)} broken rows are made again")
-        row_files.rewrite(path, rows)
-    return {row_files.key(row) for row in rows}
+    for offset, row in row_files.each(path):
+        place = plan.places.of(row) if row else None
+        if place is None or not sound_is_there(plan.out, row) or {*quality.columns_of(row)} != measures:
+            broken += 1
+        elif not have[place]:
+            have[place] = True
+            whole.append(offset)
+    if broken:
+        notice(f"{broken} broken rows are made again")
+        row_files.rewrite(path, row_files.at(path, whole))
+    return have
 
 
 def sound_is_there(run: Path, row: Row) -> bool:
     """Whether each file that a row names exists."""
-    return all((run / row[key]).is_file() for key in row if key.endswith("_audio") and row[key])
+    return all((run / row[key]).is_file() for key in AUDIO_KEYS if row[key])
 
 
-def missing_items(plan: Plan, have: set[tuple]) -> Iterator[Item]:
-    """The work that is left: for each craft, blocks of the clips that some cell lacks."""
+def missing_items(plan: Plan, have: np.ndarray) -> Iterator[Item]:
+    """The work that is left: for each craft, blocks of the clips that some cell lacks. `have` is (cells, clips), looked at when a craft's turn comes."""
     clips, config = plan.clips, plan.config
     kept, _, number = config.audio.partition(":")
     keep = frozenset(_sample(clips.names, int(number))) if number else frozenset()
     for craft, its_cells in groups(plan.grid).items():
-        rows = [i for i, name in enumerate(clips.names) if name in plan.mine and any((*cell.key, name) not in have for cell in its_cells)]
+        lacking = ~have[[plan.places.cells[cell.key] for cell in its_cells]].all(0)
+        rows = [i for i in np.flatnonzero(lacking).tolist() if clips.names[i] in plan.mine]
         for fold, block in _blocks(plan, craft, rows):
             targets = _targets(plan, craft, block)
             fits = fitting.needed(craft, fold, targets) if fold else {}
@@ -258,7 +269,7 @@ def _blocks(plan: Plan, craft: Craft, rows: list[int]) -> Iterator[tuple[fitting
             yield fold, held[start : start + size]
 
 
-def learn(plan: Plan, items: list[Item], bar: Bar) -> None:
+def learn(plan: Plan, items: Iterable[Item], bar: Bar) -> None:
     """Fit what the items need and the run does not hold yet."""
     wanted = {path: (item, target or None) for item in items for target, path in item.fits.items() if not (plan.out / path).exists()}
     if not wanted:
@@ -286,7 +297,7 @@ def save_clean(plan: Plan, rows: list[Row]) -> None:
         path = plan.out / clean_path(name)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            audio.write_pcm16(path, waveforms(plan.clips.pcm[plan.place[name]]), plan.clips.sample_rate)
+            audio.write_pcm16(path, waveforms(plan.clips.pcm[plan.places.clips[name]]), plan.clips.sample_rate)
 
 
 def note_time(plan: Plan, done: Done) -> None:
@@ -295,7 +306,7 @@ def note_time(plan: Plan, done: Done) -> None:
     line = {"model": craft.model, "defense": craft.defense, "attack": str(craft.attack), "budget": craft.budget, "seed": craft.seed,
             "clips": len(done.item.names), "rows": len(done.rows), "attack_seconds": round(done.attack_seconds, 4),
             "attack_cpu_seconds": round(done.attack_cpu_seconds, 4), "scoring_seconds": round(done.scoring_seconds, 4)}
-    row_files.append_lines(plan.out / TIMING, json.dumps(line) + "\n")
+    row_files.append_lines(plan.out / TIMING, json.dumps(line) + "\n", flushed=False)
 
 
 def mend_times(path: Path) -> None:
@@ -307,10 +318,15 @@ def mend_times(path: Path) -> None:
 
 def finish(plan: Plan, bar: Bar) -> None:
     """Bring rows into their order, remove sound that no row names, and ask the models the questions of the sanity flags."""
-    found, _ = row_files.read(plan.out / ROWS)
-    order = plan.order
-    in_order = sorted(found, key=lambda row: order[row_files.key(row)])
-    row_files.rewrite(plan.out / ROWS, in_order)
-    sweep(plan.out, {row[key] for row in in_order for key in row if key.endswith("_audio") and row[key]})
+    path, offsets, named = plan.out / ROWS, plan.places.filled(-1), Names()
+    for offset, row in row_files.each(path):
+        place = plan.places.of(row) if row else None
+        if place is not None and offsets[place] < 0:
+            offsets[place] = offset
+            for key in AUDIO_KEYS:
+                if row[key]:
+                    named.add(row[key])
+    row_files.rewrite(path, row_files.at(path, (int(offset) for offset in offsets.flat if offset >= 0)))
+    sweep(plan.out, named)
     if not (plan.out / PROBES).exists():
         write_json(plan.out / PROBES, probe_all(plan.worker, plan.grid, plan.clips, bar))

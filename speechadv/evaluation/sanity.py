@@ -1,5 +1,9 @@
 """Signs that a number cannot be trusted. Each flag has a section in docs/warnings.md; none changes a number."""
-from typing import Any, Iterable, Iterator, Sequence
+import functools
+import operator
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Iterator, Sequence
 
 from ..budgets import parse_budget
 from ..budgets.base import Budget
@@ -9,7 +13,7 @@ from ..budgets.masking import Masking
 from ..budgets.snr import Snr
 from ..defenses import NONE
 from .aggregate import by_cell
-from .cells import CELL_KEYS, AttackSpec, attack_specs
+from .cells import CELL_KEYS, WORST, AttackSpec, attack_specs
 from .metrics import right_before, succeeded
 from .rows import Row
 from .settings import EvaluationConfig
@@ -24,15 +28,61 @@ ALIKE = 1e-4  # of probabilities: how far their sum may be from 1
 UNBOUNDED_RATE = 0.95
 NO_GRADIENT_RATE = 0.05
 
-Cells = dict[tuple, list[Row]]
 Flag = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the checks ask of a cell's rows, so that the rows themselves need not be kept.
+
+    Attributes:
+        adaptive, threat: of its first row.
+        broken: the clips that the attack broke, a bit each.
+        right: how many were right before.
+        passes: of the broken clips, how many took how many.
+        untouched, changed: clips that nothing was added to, and those of them that are heard differently.
+        reached, lost: clips whose goal the attack saw reached, and those of them whose saved file does not reach it.
+    """
+
+    adaptive: bool
+    threat: str
+    broken: int
+    right: int
+    passes: Counter[int]
+    untouched: int
+    changed: int
+    reached: int
+    lost: int
+
+    @property
+    def fell(self) -> int:
+        """How many are broken."""
+        return self.broken.bit_count()
+
+
+Cells = dict[tuple, Seen]
+
+
+def seen(rows: Sequence[Row], places: dict[str, int]) -> Seen:
+    """What the checks ask of the rows of one cell; `places` gives each clip its bit and learns those that it does not know."""
+    fallen = [row for row in rows if succeeded(row)]
+    bits = sum(1 << place for place in {places.setdefault(row["clip"], len(places)) for row in fallen})
+    untouched, reached = ([row for row in rows if row["linf"] == 0], [row for row in rows if row["reached"]])
+    return Seen(rows[0]["adaptive"], rows[0]["threat"], bits, sum(map(right_before, rows)), Counter(row["passes"] for row in fallen), len(untouched),
+                sum(row["clean_prediction"] != row["adversarial_prediction"] for row in untouched), len(reached), sum(not _reaches(row) for row in reached))
+
+
 def flags(rows: Sequence[Row], config: EvaluationConfig, probes: Sequence[dict[str, Any]]) -> list[Flag]:
+    """All flags of a run from its rows, see `flags_of`."""
+    places: dict[str, int] = {}
+    return flags_of({key: seen(those, places) for key, those in by_cell(rows).items() if key[2] != WORST}, config, probes)
+
+
+def flags_of(all_cells: Cells, config: EvaluationConfig, probes: Sequence[dict[str, Any]]) -> list[Flag]:
     """All flags of a run.
 
     Args:
-        rows: of the run.
+        all_cells: of the run, in the order of the table.
         config: of the run.
         probes: the answers of `probes.probe_all`.
 
@@ -40,14 +90,14 @@ def flags(rows: Sequence[Row], config: EvaluationConfig, probes: Sequence[dict[s
         {"flag", "cell" (the table's keys; a probe's has model and defense alone), "figure" (the numbers in words), "page"} each.
     """
     specs = {spec.label: spec for spec in attack_specs(config.attacks)}
-    cells = {key: those for key, those in by_cell(rows).items() if key[2] in specs}
+    cells = {key: cell for key, cell in all_cells.items() if key[2] in specs}
     found: list[Flag] = []
     for check in (not_monotone, one_step_as_good, black_box_better, oblivious_better, noise_as_good):
         found += check(cells, specs)
     draws = {(probe["model"], probe["defense"]): config.draws for probe in probes if probe["largest_difference"]}
     found += not_converged(cells, specs, draws)
     found += eps_zero_differs(cells)
-    found += lost_in_saving({key: those for key, those in cells.items() if key[:2] not in draws})  # another draw is another verdict, saved or not
+    found += lost_in_saving({key: cell for key, cell in cells.items() if key[:2] not in draws})  # another draw is another verdict, saved or not
     for check in (unbounded_fails, zero_gradients, random_passes, probabilities):
         found += filter(None, map(check, probes))
     return found
@@ -58,29 +108,25 @@ def _flag(name: str, cell: tuple | dict, figure: str) -> Flag:
     return {"flag": name, "cell": keys, "figure": figure, "page": f"{PAGE}#{name}"}
 
 
-def _white_box(cells: Cells, specs: dict[str, AttackSpec]) -> Iterator[tuple[tuple, list[Row]]]:
+def _white_box(cells: Cells, specs: dict[str, AttackSpec]) -> Iterator[tuple[tuple, Seen]]:
     """Cells in which gradients of the very model that is scored were followed, for each clip: one waveform for all clips proves nothing about a gradient."""
-    return ((key, rows) for key, rows in cells.items() if rows[0]["adaptive"] and specs[key[2]].white_box and not specs[key[2]].make().learns)
+    return ((key, cell) for key, cell in cells.items() if cell.adaptive and specs[key[2]].white_box and not specs[key[2]].make().learns)
 
 
-def _broken(rows: Iterable[Row]) -> set[str]:
-    return {row["clip"] for row in rows if succeeded(row)}
-
-
-def _right(rows: Iterable[Row]) -> set[str]:
-    return {row["clip"] for row in rows if right_before(row)}
+def _unlike(here: int, there: int) -> bool:
+    """Whether two sets of broken clips, a bit each, differ by more than chance."""
+    return sign_test((here & ~there).bit_count(), (there & ~here).bit_count()) < UNLIKELY
 
 
 def not_monotone(cells: Cells, specs: dict[str, AttackSpec]) -> Iterator[Flag]:
     """A larger budget breaks fewer clips: it holds everything that the smaller one holds, so the attack stopped short."""
     white = dict(_white_box(cells, specs))
-    for small, rows in white.items():
-        for large, others in white.items():
+    for small, here in white.items():
+        for large, there in white.items():
             if small[:4] + small[5:] != large[:4] + large[5:] or small == large or not contains(parse_budget(large[4]), parse_budget(small[4])):
                 continue
-            here, there = _broken(rows), _broken(others)
-            if sign_test(len(here - there), len(there - here)) < UNLIKELY and len(here) > len(there):
-                yield _flag("not_monotone", large, f"{len(there)} of {len(_right(others))} clips broken with {large[4]}, {len(here)} with the smaller {small[4]}")
+            if here.fell > there.fell and _unlike(here.broken, there.broken):
+                yield _flag("not_monotone", large, f"{there.fell} of {there.right} clips broken with {large[4]}, {here.fell} with the smaller {small[4]}")
 
 
 def contains(large: Budget, small: Budget) -> bool:
@@ -105,26 +151,24 @@ def _part_contains(large: Budget, small: Budget) -> bool:
 def one_step_as_good(cells: Cells, specs: dict[str, AttackSpec]) -> Iterator[Flag]:
     """One step breaks as many clips as many steps, which do not break all: a sign of masked gradients."""
     white = dict(_white_box(cells, specs))
-    for key, rows in white.items():
+    for key, cell in white.items():
         single = [other for other in white if _same_but_attack(key, other) and specs[other[2]].name == "fgsm"]
         if specs[key[2]].name == "fgsm" or not single:
             continue
-        yield from _as_good("one_step_as_good", key, rows, single[0], white[single[0]])
+        yield from _as_good("one_step_as_good", key, cell, single[0], white[single[0]])
 
 
 def noise_as_good(cells: Cells, specs: dict[str, AttackSpec]) -> Iterator[Flag]:
     """Random noise breaks as many clips as an attack with gradients, which does not break all."""
-    for key, rows in _white_box(cells, specs):
+    for key, cell in _white_box(cells, specs):
         for other in cells:
             if specs[other[2]].name == "noise" and key[:2] + key[4:] == other[:2] + other[4:]:
-                yield from _as_good("noise_as_good", key, rows, other, cells[other])
+                yield from _as_good("noise_as_good", key, cell, other, cells[other])
 
 
-def _as_good(name: str, key: tuple, rows: list[Row], weak: tuple, others: list[Row]) -> Iterator[Flag]:
-    strong, right = _broken(rows), _right(rows)
-    weaker = _broken(others)
-    if len(weaker) >= max(FEW, len(strong)) and len(strong) < len(right):
-        yield _flag(name, key, f"{weak[2]} breaks {len(weaker)} of {len(_right(others))} clips, {key[2]} {len(strong)} of {len(right)}")
+def _as_good(name: str, key: tuple, strong: Seen, weak: tuple, weaker: Seen) -> Iterator[Flag]:
+    if weaker.fell >= max(FEW, strong.fell) and strong.fell < strong.right:
+        yield _flag(name, key, f"{weak[2]} breaks {weaker.fell} of {weaker.right} clips, {key[2]} {strong.fell} of {strong.right}")
 
 
 def _same_but_attack(key: tuple, other: tuple) -> bool:
@@ -133,39 +177,38 @@ def _same_but_attack(key: tuple, other: tuple) -> bool:
 
 def black_box_better(cells: Cells, specs: dict[str, AttackSpec]) -> Iterator[Flag]:
     """An attack without gradients breaks clips that those with gradients leave, and hardly the other way round."""
-    for key, rows in cells.items():
+    for key, black in cells.items():
         spec = specs[key[2]]
-        stronger = [those for other, those in _white_box(cells, specs) if key[:2] + key[4:] == other[:2] + other[4:]]
-        if spec.white_box or spec.name == "noise" or not stronger:
+        if spec.white_box or spec.name == "noise":
             continue
-        black, white = _broken(rows), set().union(*map(_broken, stronger))
-        if len(black) > len(white) and sign_test(len(black - white), len(white - black)) < UNLIKELY:
-            yield _flag("black_box_better", key, f"{key[2]} breaks {len(black)} of {len(_right(rows))} clips, the attacks with gradients together {len(white)}")
+        stronger = [cell.broken for other, cell in _white_box(cells, specs) if key[:2] + key[4:] == other[:2] + other[4:]]
+        white = functools.reduce(operator.or_, stronger, 0)
+        if stronger and black.fell > white.bit_count() and _unlike(black.broken, white):
+            yield _flag("black_box_better", key, f"{key[2]} breaks {black.fell} of {black.right} clips, the attacks with gradients together {white.bit_count()}")
 
 
 def oblivious_better(cells: Cells, specs: dict[str, AttackSpec]) -> Iterator[Flag]:
     """What was made without knowing the defense does better than the attack that knows it: that attack failed, the defense has shown nothing."""
-    for key, rows in _white_box(cells, specs):
+    for key, knowing in _white_box(cells, specs):
         other = (*key[:3], "oblivious", *key[4:])
         if key[1] == NONE or key == other or other not in cells:
             continue
-        knowing, sent = _broken(rows), _broken(cells[other])
-        if len(sent) > len(knowing) and sign_test(len(sent - knowing), len(knowing - sent)) < UNLIKELY:
-            yield _flag("oblivious_better", key, f"the attack that knows the defense breaks {len(knowing)} of {len(_right(rows))} clips, the one that does not {len(sent)}")
+        sent = cells[other]
+        if sent.fell > knowing.fell and _unlike(sent.broken, knowing.broken):
+            yield _flag("oblivious_better", key, f"the attack that knows the defense breaks {knowing.fell} of {knowing.right} clips, the one that does not {sent.fell}")
 
 
 def not_converged(cells: Cells, specs: dict[str, AttackSpec], draws: dict[tuple[str, str], int]) -> Iterator[Flag]:
     """Clips still fall in the last tenth of the steps. Seen from the passes of attacks whose clips leave early; `draws`: passes a step of a random
     (model, defense)."""
-    for key, rows in _white_box(cells, specs):
+    for key, cell in _white_box(cells, specs):
         steps = _steps(specs[key[2]])
         if not steps or key[3] == "oblivious":
             continue
         each = draws.get(key[:2], 1)
-        late = [row for row in rows if succeeded(row) and row["passes"] and (row["passes"] // each - 1) % steps >= steps * (1 - LATE)]
-        right = len(_right(rows))
-        if len(late) >= 2 and len(late) > STILL * right:
-            yield _flag("not_converged", key, f"{len(late)} of {right} clips fall in the last tenth of {steps} steps")
+        late = sum(clips for passes, clips in cell.passes.items() if passes and (passes // each - 1) % steps >= steps * (1 - LATE))
+        if late >= 2 and late > STILL * cell.right:
+            yield _flag("not_converged", key, f"{late} of {cell.right} clips fall in the last tenth of {steps} steps")
 
 
 def _steps(spec: AttackSpec) -> int | None:
@@ -177,21 +220,16 @@ def _steps(spec: AttackSpec) -> int | None:
 
 def eps_zero_differs(cells: Cells) -> Iterator[Flag]:
     """A clip that nothing was added to is heard as another word than before."""
-    for key, rows in cells.items():
-        untouched = [row for row in rows if row["linf"] == 0]
-        differing = sum(row["clean_prediction"] != row["adversarial_prediction"] for row in untouched)
-        if differing:
-            yield _flag("eps_zero_differs", key, f"{differing} of {len(untouched)} clips without a perturbation are heard differently")
+    for key, cell in cells.items():
+        if cell.changed:
+            yield _flag("eps_zero_differs", key, f"{cell.changed} of {cell.untouched} clips without a perturbation are heard differently")
 
 
 def lost_in_saving(cells: Cells) -> Iterator[Flag]:
     """The attack saw its goal reached, the saved file does not reach it."""
-    for key, rows in cells.items():
-        if not rows[0]["adaptive"] and rows[0]["threat"] != "black-box":
-            continue
-        lost = sum(row["reached"] and not _reaches(row) for row in rows)
-        if lost:
-            yield _flag("lost_in_saving", key, f"{lost} of {sum(row['reached'] for row in rows)} successes are gone when the file is read back")
+    for key, cell in cells.items():
+        if cell.lost and (cell.adaptive or cell.threat == "black-box"):
+            yield _flag("lost_in_saving", key, f"{cell.lost} of {cell.reached} successes are gone when the file is read back")
 
 
 def _reaches(row: Row) -> bool:

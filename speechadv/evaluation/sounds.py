@@ -1,8 +1,10 @@
 """Where a run's sound lies, and how it is written, read back and measured."""
 import hashlib
 import math
+import os
 import re
 from pathlib import Path
+from typing import Container
 
 import numpy as np
 import torch
@@ -71,15 +73,15 @@ def _defined(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def sweep(run: Path, keep: set[str]) -> None:
+def sweep(run: Path, keep: Container[str]) -> None:
     """Remove the run's sound files that no row names: those of a killed process, and those that `audio` says not to keep."""
-    folder = run / AUDIO
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-        if path.is_file() and not path.is_symlink() and path.relative_to(run).as_posix() not in keep:
-            path.unlink()
-    for path in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else ():
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
+    for folder, _, files in os.walk(run / AUDIO, topdown=False):
+        for name in files:
+            path = Path(folder, name)
+            if path.is_file() and not path.is_symlink() and path.relative_to(run).as_posix() not in keep:
+                path.unlink()
+        if Path(folder) != run / AUDIO and not os.listdir(folder):
+            os.rmdir(folder)
 
 
 def waveforms(pcm: np.ndarray) -> Tensor:

@@ -6,14 +6,14 @@ from typing import Any, Iterable, Sequence
 
 from ..audio import write_bytes
 from ..errors import InputError, shown
-from ..evaluation import rows as row_files
-from ..evaluation.aggregate import classes, table
-from ..evaluation.cells import cells
+from ..evaluation.aggregate import attacked_adaptively, classes_of, table_line
+from ..evaluation.cells import WORST, cells
 from ..evaluation.corruption_errors import columns
 from ..evaluation.folder import ROWS, read_config, read_environment, read_probes, write_json
-from ..evaluation.sanity import flags
-from ..evaluation.quality import MEASURES, gaps
+from ..evaluation.quality import MEASURES
+from ..evaluation.sanity import Seen, flags_of, seen
 from ..evaluation.settings import EvaluationConfig
+from ..evaluation.stored import Stored
 from . import corruptions
 
 COLUMNS = (
@@ -38,18 +38,34 @@ def write_tables(run: str | Path) -> dict[str, Any]:
     """
     run = Path(run)
     config = read_config(run)
-    rows = row_files.read_finished(run / ROWS)
-    if not rows and not of_attack(run):
+    stored = Stored(run / ROWS)
+    if not stored.rows and not of_attack(run):
         raise InputError(f"'{shown(run)}': has no rows yet; go on with `speechadv evaluate`")
     damaged = corruptions.summarised(run, config)
-    lines = [line | (columns(damaged, line) if damaged else {}) for line in table(rows, config.targeted)]
-    result = {"goal": config.goal, "finished": finished(run, config, len(rows)), "rows": len(rows), "cells": lines, "flags": flags(rows, config, read_probes(run)),
-              "classes": classes(rows), "quality_gaps": gaps(rows), "corruptions": damaged, "corruption_reference": config.corruption_reference}
+    lines, by_label, cells_seen = counted(stored, config.targeted)
+    lines = [line | (columns(damaged, line) if damaged else {}) for line in lines]
+    result = {"goal": config.goal, "finished": finished(run, config, stored.rows), "rows": stored.rows, "cells": lines,
+              "flags": flags_of(cells_seen, config, read_probes(run)), "classes": by_label, "quality_gaps": stored.gaps, "corruptions": damaged,
+              "corruption_reference": config.corruption_reference}
     write_bytes(run / "table.csv", as_csv(lines).encode("utf-8", "backslashreplace"))
     write_bytes(run / "table.md", as_markdown(result).encode("utf-8"))
     write_bytes(run / "table.tex", as_latex(lines, config.targeted).encode("utf-8"))
     write_json(run / "result.json", result)
     return result
+
+
+def counted(stored: Stored, targeted: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[tuple, Seen]]:
+    """The lines of the table, the accuracies by label, and what the flags ask of each cell; the rows of one line are in memory at a time."""
+    known, places = attacked_adaptively(stored.adaptive), {}
+    lines, by_label, cells_seen = [], [], {}
+    for key, rows in stored.items():
+        if not rows:  # attacks of a run on its way that have no clip in common yet
+            continue
+        lines.append(table_line(key, rows, targeted, known))
+        by_label.append(classes_of(key, rows, known))
+        if key[2] != WORST:
+            cells_seen[key] = seen(rows, places)
+    return lines, by_label, cells_seen
 
 
 def of_attack(run: Path) -> bool:

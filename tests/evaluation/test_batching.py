@@ -53,7 +53,7 @@ def test_attacks_that_ask_one_by_one_get_larger_blocks(settings, tmp_path, monke
     blocks = {}
     for size in (0, 3):
         plan = prepare(settings(batch_size=size, **grid), tmp_path / "run")
-        for item in missing_items(plan, set()):
+        for item in missing_items(plan, plan.places.filled(False)):
             blocks.setdefault((item.craft.attack.name, size), []).append(len(item.names))
     assert blocks["square", 0] == [15] and blocks["pgd", 0] == blocks["nes", 0] == [8, 7]
     assert blocks["square", 3] == blocks["pgd", 3], "who names a batch size gets it"
