@@ -1,16 +1,21 @@
 """A real cluster on this machine, and what goes wrong on one: nothing is lost, nothing doubled, and the table is the same."""
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import speechadv
 from speechadv import config as configs
 from speechadv.errors import ConfigError
 from speechadv.evaluation import running
@@ -21,7 +26,6 @@ ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.cluster
 SLOW = "SPEECHADV_TEST_SLOW"
 LONG = {"clips": 12, "seeds": [0, 1]}  # of a run that is stopped on the way
-SMALL = {"object_store_memory": 80 << 20, "include_log_monitor": False}
 
 
 @dataclass(frozen=True)
@@ -72,75 +76,41 @@ def spelled(engine, run, count, size=4, **how):
     return rows
 
 
-class Nodes:
-    """A head without cores and a node; a second one when it is asked for, slow, in another folder and without data."""
+class Pair:
+    """A node, and a second one when it is asked for, slow, in another folder and without data."""
 
-    def __init__(self, elsewhere):
-        from ray.cluster_utils import Cluster
+    def __init__(self, nodes, elsewhere):
+        self.nodes, self.elsewhere, self._second = nodes, elsewhere, None
+        self.first = nodes.add()
 
-        self.elsewhere, self._second = elsewhere, None
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "no_monitor": True} | SMALL)
-        self.first = self.add()
-        ray.init(address=self.cluster.address, log_to_driver=False, logging_level="ERROR")
-
-    def add(self, **options):
-        return self.cluster.add_node(wait=False, num_cpus=1, **SMALL, **options)
-
-    def second(self):
-        """The second node."""
+    def second(self, **environment):
+        """The second node, with more in its environment where it is not there yet. In the main thread alone."""
         if self._second is None:
             here = os.getcwd()
             os.chdir(self.elsewhere)
             try:
-                self._second = self.add(env_vars={SLOW: "1"})
+                self._second = self.nodes.add(env_vars={SLOW: "1", **environment})
             finally:
                 os.chdir(here)
-        return self._second
-
-    def both(self):
-        """Wait until there are two."""
-        self.second()
-        self.wait_for(2)
-
-    def wait_for(self, cores):
-        end = time.monotonic() + 120
-        while ray.cluster_resources().get("CPU", 0) != cores:
-            assert time.monotonic() < end, ray.cluster_resources()
-            time.sleep(0.1)
+        self.nodes.wait_for(2)
 
     def remove_second(self):
-        self.cluster.remove_node(self._second, allow_graceful=False)
-        self._second = None
-
-
-def patient(get_node):
-    """Ray waits half a minute for a node to begin, which on a busy machine is not enough."""
-    def get(*words):
-        for _ in range(240):
-            try:
-                return get_node(*words)
-            except RuntimeError:
-                time.sleep(0.5)
-        return get_node(*words)
-
-    return get
+        if self._second is not None:
+            self.nodes.lose(self._second)
+            self._second = None
+            self.nodes.wait_for(1)
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
+    from benchmarks.cluster_demo import Nodes
+
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    patch = pytest.MonkeyPatch()
-    patch.delenv("SPEECHADV_DATA", raising=False)
-    patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    patch.setenv("RAY_worker_niceness", "0")  # 15 by itself: beside other work a test would take minutes
-    patch.setenv("RAY_agent_register_timeout_ms", "200000")  # and its own processes likewise
-    patch.setattr("ray._private.services.get_node", patient(ray._private.services.get_node))
-    made = Nodes(tmp_path_factory.mktemp("elsewhere"))
-    made.wait_for(1)
-    yield made
-    ray.shutdown()
-    made.cluster.shutdown()
-    patch.undo()
+    with pytest.MonkeyPatch.context() as patch, Nodes(200.0) as nodes:
+        patch.delenv("SPEECHADV_DATA", raising=False)
+        pair = Pair(nodes, tmp_path_factory.mktemp("elsewhere"))
+        nodes.wait_for(1)
+        yield pair
 
 
 @pytest.fixture
@@ -150,7 +120,7 @@ def told():
 
 @pytest.fixture
 def engine(nodes, told):
-    return OnRay(nodes.cluster.address, notice=told.append)
+    return OnRay(nodes.nodes.address, notice=told.append)
 
 
 def test_a_bounded_number_of_items_is_in_flight(engine, tmp_path, monkeypatch):
@@ -196,11 +166,52 @@ def test_a_word_that_kills_is_given_up_after_three_tries(engine, told, tmp_path)
 
 def test_what_a_slow_node_has_is_issued_once_more(engine, nodes, tmp_path, monkeypatch):
     """When nothing else is left; the first answer counts."""
-    nodes.both()
+    nodes.second()
     monkeypatch.setattr(running, "LATE_FROM", 0.5)
     started = time.monotonic()
     rows = spelled(engine, tmp_path, 12, size=1, seconds=0.1, slow=45.0)
     assert time.monotonic() - started < 40 and len(rows) == 12
+
+
+def test_a_node_that_joins_late_gets_work(engine, nodes, tmp_path):
+    """There is work until a second node has done some of it."""
+    nodes.remove_second()
+    end = time.monotonic() + 250
+
+    def blocks():
+        sound = np.zeros((1, 10), np.int16)
+        for number in itertools.count():
+            if len(engine.clips_of) == 2 or time.monotonic() > end:
+                return
+            yield Words([f"w{number}"], sound, range(1))
+
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(lambda: [row["clip"] for done in engine.run(blocks(), Speller(tmp_path, seconds=0.05, silent=True)) for row in done.rows])
+        while not engine.clips_of and not run.done():
+            time.sleep(0.05)
+        assert len(engine.clips_of) == 1, "the first node works alone"
+        nodes.second()
+        found = run.result()
+    assert len(engine.clips_of) == 2 and min(engine.clips_of.values()) > 0
+    assert sorted(found) == sorted(f"w{number}" for number in range(len(found)))
+
+
+def test_a_node_with_another_version_is_refused_at_the_start(nodes, settings, tmp_path):
+    """A real copy of the package with another version on it, which is what that node imports."""
+    copy = shutil.copytree(Path(speechadv.__file__).parent, tmp_path / "other" / "speechadv", ignore=shutil.ignore_patterns("__pycache__", "weights", "bundled"))
+    text = (copy / "__init__.py").read_text("utf-8")
+    (copy / "__init__.py").write_text(text.replace(f'__version__ = "{speechadv.__version__}"', '__version__ = "9.9.9"'), encoding="utf-8")
+    config, out = tmp_path / "config.toml", tmp_path / "run"
+    config.write_text(configs.dumps(settings()))
+    nodes.remove_second()
+    nodes.second(PYTHONPATH=str(copy.parent))
+    try:
+        process = driver(nodes, config, out, tmp_path)
+        printed, err = process.communicate(timeout=240)
+    finally:
+        nodes.remove_second()
+    assert process.returncode == 2 and not printed and not out.exists(), err
+    assert "has speechadv 9.9.9" in err and f"this process has {speechadv.__version__}" in err and err.count("\n") == 1
 
 
 def test_addresses_without_a_cluster():
@@ -213,15 +224,16 @@ def test_a_node_that_leaves_takes_nothing_with_it(engine, nodes, settings, undis
     """`make cluster-demo` in small: the second node is killed once the first rows are there; the same rows, tables and sound byte for byte."""
     from benchmarks.cluster_demo import lose_a_node
 
-    nodes.both()
+    nodes.second()
     assert lose_a_node(settings(**LONG), tmp_path, engine, nodes.remove_second, alone=undisturbed) == []
 
 
-def driver(nodes, config, out):
-    """The command as a process of its own, in its own group."""
-    words = [sys.executable, "-m", "speechadv", "evaluate", str(config), "--out", str(out), "--engine", "ray", "--address", nodes.cluster.address]
+def driver(nodes, config, out, folder=None):
+    """The command as a process of its own, in its own group; Ray lets the nodes import from its folder first."""
+    words = [sys.executable, "-m", "speechadv", "evaluate", str(config), "--out", str(out), "--engine", "ray", "--address", nodes.nodes.address]
     words += ["--json", "--quiet"]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+                            cwd=folder)
 
 
 def wait_for_rows(out, more_than):
