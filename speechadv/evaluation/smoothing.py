@@ -1,5 +1,4 @@
 """Randomised smoothing: what a vote under Gaussian noise proves (Cohen, Rosenfeld & Kolter 2019, arXiv:1902.02918)."""
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import log10
 from typing import Iterator
@@ -65,40 +64,37 @@ class Smoothed:
     def __init__(self, model: nn.Module, sigma: float, batch_size: int = 64):
         self.model, self.sigma, self.batch_size = model, sigma, batch_size
 
-    def votes(self, clip: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """How often each label won: int64 (classes,) of `count` draws around a clip (time,)."""
-        total = torch.zeros(len(self.model.labels), dtype=torch.int64)
+    def votes(self, clips: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """How often each label won: int64 (clips, classes) of `count` draws around each of the clips (clips, time), the same draws for all of them."""
+        total = torch.zeros(len(clips), len(self.model.labels), dtype=torch.int64)
         with torch.no_grad():
-            for noise in _blocks(count, len(clip), generator):
-                noisy = noise.to(clip.device).mul_(self.sigma).add_(clip)
-                for part in noisy.split(self.batch_size):
-                    total += self.model(part).argmax(1).bincount(minlength=len(total)).cpu()
+            for noise in _blocks(count, clips.shape[1], generator):
+                for part in noise.to(clips.device).split(self.batch_size):
+                    for clip, sums in zip(clips, total):
+                        sums += self.model(torch.add(clip, part, alpha=self.sigma)).argmax(1).bincount(minlength=len(sums)).cpu()
         return total
 
-    def certify(self, clip: Tensor, name: str, *, n0: int, n: int, alpha: float, seed: int) -> Certificate:
-        """Choose a label with n0 draws and prove it with n others (Cohen et al. 2019, algorithm 2).
+    def certify(self, clips: Tensor, *, n0: int, n: int, alpha: float, seed: int) -> list[Certificate]:
+        """Choose a label for each clip with n0 draws and prove it with n others (Cohen et al. 2019, algorithm 2).
+
+        The draws depend on seed and sigma alone, so a clip's certificate is the same in any company. Each is wrong with a chance of alpha at most; since all share
+        their draws, the errors of several clips are not independent.
 
         Args:
-            clip: (time,) float32.
-            name: of the clip; its draws depend on seed, sigma and name alone.
+            clips: (clips, time) float32.
             n0, n: draws to choose and to prove with.
             alpha: the chance that a certificate is wrong, at most.
             seed: of the draws.
         """
-        generator = torch.Generator().manual_seed(derived_seed(seed, "smoothing", self.sigma, name))
-        chosen = int(self.votes(clip, n0, generator).argmax())
-        votes = int(self.votes(clip, n, generator)[chosen])
-        proved = radius(votes, n, alpha, self.sigma)
-        return Certificate(None if proved is None else chosen, proved, votes)
+        generator = torch.Generator().manual_seed(derived_seed(seed, "smoothing", self.sigma))
+        chosen = self.votes(clips, n0, generator).argmax(1)
+        votes = self.votes(clips, n, generator).gather(1, chosen[:, None])[:, 0]
+        proved = [radius(count, n, alpha, self.sigma) for count in votes.tolist()]
+        return [Certificate(None if length is None else label, length, count) for label, length, count in zip(chosen.tolist(), proved, votes.tolist())]
 
 
 def _blocks(count: int, time: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Standard normal noise (at most BLOCK, time), `count` rows in all; the next block is drawn on a thread while the network hears this one."""
-    sizes = [min(BLOCK, count - start) for start in range(0, count, BLOCK)]
-    with ThreadPoolExecutor(1) as pool:
-        pending = None
-        for size in [*sizes, None]:
-            following = pool.submit(torch.randn, size, time, generator=generator) if size else None
-            if pending:
-                yield pending.result()
-            pending = following
+    """Standard normal noise (at most BLOCK, time), `count` rows in all. Each block is overwritten by the next."""
+    place = torch.empty(min(BLOCK, count), time)
+    for start in range(0, count, BLOCK):
+        yield place[: count - start].normal_(generator=generator)

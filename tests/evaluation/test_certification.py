@@ -53,20 +53,27 @@ def test_radius_of_a_half_space_is_the_distance_to_its_plane(distance, generator
     """In units of sigma; never more than the truth but for one case in a thousand, and close to it."""
     time, sigma = 1600, 0.01
     clip = torch.full((time,), distance * sigma / sqrt(time))
-    found = Smoothed(HalfSpace(), sigma).certify(clip, "a", n0=50, n=20_000, alpha=0.001, seed=0)
+    (found,) = Smoothed(HalfSpace(), sigma).certify(clip[None], n0=50, n=20_000, alpha=0.001, seed=0)
     assert found.predicted == 1 and 0.9 * distance * sigma < found.radius <= distance * sigma
     assert found.votes / 20_000 == pytest.approx(norm.cdf(distance), abs=0.01)
 
 
 def test_abstains_on_the_plane():
-    found = Smoothed(HalfSpace(), 0.01).certify(torch.zeros(1600), "a", n0=50, n=1000, alpha=0.001, seed=0)
+    (found,) = Smoothed(HalfSpace(), 0.01).certify(torch.zeros(1, 1600), n0=50, n=1000, alpha=0.001, seed=0)
     assert found.predicted is None and found.radius is None
 
 
 def test_votes_do_not_depend_on_the_batch_size():
-    clip = torch.full((1600,), 1e-4)
+    clip = torch.full((1, 1600), 1e-4)
     votes = [Smoothed(HalfSpace(), 0.01, size).votes(clip, 700, torch.Generator().manual_seed(3)) for size in (1, 32, 256)]
     assert votes[0].sum() == 700 and all(torch.equal(votes[0], other) for other in votes)
+
+
+def test_certificates_do_not_depend_on_the_company():
+    clips = torch.tensor([0.0, 1e-4, -3e-4])[:, None].expand(-1, 1600)
+    smoothed = Smoothed(HalfSpace(), 0.01)
+    together = smoothed.certify(clips, n0=20, n=300, alpha=0.01, seed=5)
+    assert together == [smoothed.certify(clip[None], n0=20, n=300, alpha=0.01, seed=5)[0] for clip in clips] and together[1] != together[2]
 
 
 def test_snr_of_a_radius():
