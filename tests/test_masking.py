@@ -2,6 +2,7 @@
 import importlib.util
 import math
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from speechadv.budgets import parse_budget
 from speechadv.budgets.base import LSB
 from speechadv.budgets.masking import TOLERANCE_DB, Masking
 from speechadv.errors import ConfigError
-from speechadv.masking import MaskingModel, Spectrum
+from speechadv.masking import MaskingModel, Spectrum, compiled, threshold
 
 RATE = 16000
 _found = importlib.util.spec_from_file_location("reference_masking", Path(__file__).with_name("reference_masking.py"))
@@ -139,6 +140,66 @@ def test_wrong_shape_and_options_are_refused():
         MaskingModel().threshold_db(torch.zeros(100))
     with pytest.raises(ConfigError, match="calibration"):
         MaskingModel(calibration="loud")
+
+
+# The threshold in compiled loops
+
+
+@pytest.fixture(scope="module")
+def many() -> torch.Tensor:
+    """40 clips of 150 frames, more than the loops take at a time: syllables, noise of all levels, pure tones, two tones of one power half a Bark apart, clicks, silence."""
+    time = 18816
+    t = torch.arange(time) / RATE
+    rows = [torch.tensor(np.pad(spoken(seed, seconds=1.1, level=level), (0, time - 17600))) for seed, level in enumerate((1.0, 0.3, 0.03, 0.003))]
+    rows += [10.0**-power * gaussian(t, power).clip(-4, 4) / 4 for power in range(8)]
+    rows += [level * torch.sin(2 * math.pi * hertz * t) for hertz in (50.0, 1000.0, 1015.6, 7900.0) for level in (1.0, 1e-2, 1e-4)]
+    rows += [0.3 * torch.sin(2 * math.pi * 31.25 * low * t) + 0.3 * torch.sin(2 * math.pi * 31.25 * (low + apart) * t) for low in (10, 60, 120) for apart in (1, 3, 8, 20)]
+    rows += [torch.zeros(time), torch.zeros(time).index_fill(0, torch.tensor([0, 700, time - 1]), 1.0), -torch.ones(time), gaussian(t).sign()]
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("calibration", ["full-scale", "clip-peak"])
+@pytest.mark.parametrize("maskers, rate", [("both", RATE), ("tonal", RATE), ("both", 8000), ("both", 44100)])
+def test_loops_agree_with_tensors(many, calibration, maskers, rate, monkeypatch):
+    model = MaskingModel(rate, calibration, maskers)
+    looped = model.threshold_db(many)
+    monkeypatch.setattr(threshold, "COMPILED_FROM", 1000)
+    assert (looped - model.threshold_db(many)).abs().max() < 1e-4
+
+
+def test_loops_agree_with_reference(clips):
+    frames = list(range(0, 34, 3))
+    for clip in clips:
+        found = compiled.threshold_db(clip[None].numpy(), RATE, Spectrum())[0, frames]
+        assert np.abs(found - reference.threshold_db(clip.tolist(), RATE, frames=frames)).max() < 1e-4
+
+
+def test_loops_give_a_clip_the_same_in_any_batch_on_any_number_of_threads(many):
+    together = compiled.threshold_db(many.numpy(), RATE, Spectrum(), clip_peak=True, threads=3)
+    assert all(np.array_equal(compiled.threshold_db(clip[None].numpy(), RATE, Spectrum(), clip_peak=True)[0], row) for clip, row in zip(many, together))
+
+
+def test_loops_are_for_many_clips_without_a_gradient_where_numba_runs(many, monkeypatch):
+    uses = MaskingModel._compiled
+    assert uses(many) is compiled and uses(many.detach().requires_grad_()) is uses(many.double()) is uses(many[:31]) is uses(many / 0) is None
+    with torch.no_grad():
+        assert uses(many.detach().requires_grad_()) is compiled
+    threshold._loops.cache_clear()
+    monkeypatch.setitem(sys.modules, "speechadv.masking.compiled", None)
+    monkeypatch.delattr("speechadv.masking.compiled")
+    without = MaskingModel().threshold_db(many)
+    threshold._loops.cache_clear()
+    assert (without - torch.from_numpy(compiled.threshold_db(many.numpy(), RATE, Spectrum()))).abs().max() < 1e-4
+
+
+def test_loops_are_compiled_where_nothing_can_be_kept(monkeypatch):
+    def no_folder(function, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return function
+
+    monkeypatch.setattr(compiled.numba, "njit", no_folder)
+    assert compiled.compiled(nogil=True)(gaussian) is gaussian
 
 
 # The budget

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..masking.spectrum import FULL_SCALE_DB
-from ..masking.threshold import bark, threshold_in_quiet
+from ..masking.tables import bark, threshold_in_quiet
 
 SIZE = 576  # coefficients of a granule, as in layer III
 EDGES = (0, 6, 12, 18, 24, 30, 36, 44, 54, 66, 80, 96, 116, 140, 168, 200, 238, 284, 336, 396, 464, 522, 576)  # scalefactor bands, long blocks, 16 kHz

@@ -10,7 +10,8 @@ SILENCE = 1e-20  # power ratio to full scale (-200 dB) that stands for digital s
 
 
 @lru_cache(maxsize=16)
-def _hann(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def hann(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The periodic Hann window."""
     return torch.hann_window(length, periodic=True, dtype=torch.float64, device=device).to(dtype)
 
 
@@ -45,14 +46,14 @@ class Spectrum:
         before = self.n_fft - self.hop
         total = (self.frames(time) - 1) * self.hop + self.n_fft
         padded = torch.nn.functional.pad(waveforms, (before, total - before - time))
-        window = _hann(self.n_fft, waveforms.dtype, waveforms.device)
+        window = hann(self.n_fft, waveforms.dtype, waveforms.device)
         frames = padded.unfold(-1, self.n_fft, self.hop) * (window * (4 / self.n_fft))
         return torch.fft.rfft(frames)
 
     def synthesise(self, spectra: Tensor, time: int) -> Tensor:
         """Complex (batch, frames, bins) -> (batch, time): the waveform whose spectrum is nearest to the given one in squared error."""
         overlaps = self.n_fft // self.hop
-        window = _hann(self.n_fft, spectra.real.dtype, spectra.device)
+        window = hann(self.n_fft, spectra.real.dtype, spectra.device)
         gain = self.n_fft / 4 / (0.375 * overlaps)  # sum of squared Hann windows: 3/8 a window
         blocks = torch.fft.irfft(spectra, n=self.n_fft) * (window * gain)
         batch, frames = spectra.shape[:2]
