@@ -19,7 +19,7 @@ class Psychoacoustic(Weighted):
     stands for this clip: a threshold has none.
 
     Args:
-        margin: dB by which the threshold is raised, -20 to 40.
+        margin: dB by which the threshold is raised, -40 to 12; from about 6 on the maskers themselves go.
         sample_rate: Hz.
 
     Raises:
@@ -28,13 +28,13 @@ class Psychoacoustic(Weighted):
     """
 
     def __init__(self, margin: float = USUAL, sample_rate: int = 16000):
-        margin = in_range(margin, "psychoacoustic", "a margin", -20, 40)
+        margin = in_range(margin, "psychoacoustic", "a margin", -40, 12)
         super().__init__(named("psychoacoustic", margin, USUAL), sample_rate)
         self.margin, self.masking = margin, MaskingModel(sample_rate, spectrum=self.spectrum)
 
     @classmethod
     def from_spec(cls, text: str, sample_rate: int = 16000) -> "Psychoacoustic":
-        """From "12", dB; "" for the default. Raises ConfigError."""
+        """From "-6", dB; "" for the default. Raises ConfigError."""
         return cls(decibels(text, "psychoacoustic", USUAL), sample_rate)
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from ..registry import lookup, register
 from .base import Defense, check_waveforms
 from .codec import SAMPLE_RATE, Codec, kept
 
-USUAL = "mp3:16,mp3:32,mp3:64,vorbis:0,vorbis:3,opus:12,opus:24"
+USUAL = "mp3:16,mp3:32,mp3:64,vorbis:0,vorbis:3,opus:16"
 MOST = 16
 
 
