@@ -35,6 +35,32 @@ def test_order_rates_and_notices(tmp_path, make):
     assert len(notices) == 1 and "2.wav" in notices[0] and "resampled" in notices[0]
 
 
+def cut_short(path, keep):
+    path.write_bytes(path.read_bytes()[:keep])
+    return path
+
+
+def test_straight_into_a_row_is_what_reading_gives_with_the_same_notices(tmp_path, make):
+    """Plain files and all kinds that are not: shorter, longer, empty of sound, cut off, of other rates, depths and channels."""
+    pcm = np.random.default_rng(0).integers(-32768, 32767, 12000, dtype=np.int16, endpoint=True)
+
+    def put(name, samples=pcm, **options):
+        return make.put(tmp_path / name, samples, **options)
+
+    paths = [put(f"plain{len(x)}.{suffix}", x) for suffix in ("wav", "flac") for x in (pcm, pcm[:8000], pcm[:7999], pcm[:1])]
+    paths += [put("big_endian.wav", endian="BIG"), put("aiff.aiff"), put("ogg.ogg", (pcm // 4).astype(np.int16)), put("rf64.rf64")]
+    paths += [put("rate.wav", rate=8000), put("stereo.flac", np.stack([pcm, pcm // 2], 1)), put("zeros.wav", np.zeros(7900, np.int16))]
+    paths += [put("float.wav", pcm[:6400] / 20000, subtype="FLOAT"), put("deep.flac", pcm[:6400] / 32768, subtype="PCM_24"), put("bytes.wav", subtype="PCM_U8")]
+    paths += [cut_short(put("short.wav", pcm[:7900]), 8000), cut_short(put("short.flac", pcm[:7900]), 12000), cut_short(put("odd.wav", pcm[:7900]), 8001)]
+    expected, told, notices = [], [], []
+    for path in paths:
+        expected.append(audio.to_pcm16(audio.fitted(audio.read(path, 16000, 0.5, told.append), 8000)))
+    assert np.array_equal(load([clip(p) for p in paths], length=8000, threads=2, notice=notices.append), expected)
+    assert sorted(notices) == sorted(told) and len(told) >= 10
+    assert [p.name for p in paths if loading._read_plain(p, 16000, np.empty(8000, np.int16))] == [
+        "plain8000.wav", "plain7999.wav", "plain1.wav", "plain8000.flac", "plain7999.flac", "plain1.flac"]
+
+
 def test_bad_clip_is_named(tmp_path, make):
     make.put(tmp_path / "good.wav")
     (tmp_path / "bad.wav").write_text("text")
