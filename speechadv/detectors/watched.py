@@ -7,7 +7,7 @@ from ..goals import Goal
 from .base import Detector
 
 CONFIDENT = 1.0  # logits: with a margin of so much the attack turns to the detector alone
-SLACK = 0.02  # of the scale: how far below the threshold the attack aims, so that no rounding takes a clip back above it
+SLACK, SLACK_OF_DRAWS = 0.02, 0.5  # of the scale: how far below the threshold the attack aims, so that no rounding, or no other draw, takes a clip back above it
 
 
 class Watched(nn.Module):
@@ -60,19 +60,20 @@ class Undetected(Goal):
         threshold: of the detector; above it a clip is suspected.
         scale: what counts as a large difference between scores, above 0.
         weight: (batch,), of the detector's term.
+        slack: how far below the threshold the attack aims, as a share of the scale; more where the score is drawn anew each time.
     """
 
-    def __init__(self, goal: Goal, threshold: float, scale: float, weight: Tensor):
+    def __init__(self, goal: Goal, threshold: float, scale: float, weight: Tensor, slack: float = SLACK):
         super().__init__(goal.labels)
-        self.goal, self.threshold, self.scale, self.weight = goal, threshold, scale, weight
+        self.goal, self.threshold, self.scale, self.weight, self.slack = goal, threshold, scale, weight, slack
 
     @property
     def aim(self) -> float:
         """The score that the attack is content with."""
-        return self.threshold - SLACK * self.scale
+        return self.threshold - self.slack * self.scale
 
     def select(self, index: Tensor) -> "Undetected":
-        return Undetected(self.goal.select(index), self.threshold, self.scale, self.weight[index])
+        return Undetected(self.goal.select(index), self.threshold, self.scale, self.weight[index], self.slack)
 
     def loss(self, logits: Tensor, kind: str = "margin") -> Tensor:
         """(batch, classes + 1) -> (batch,), see above."""

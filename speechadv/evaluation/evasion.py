@@ -9,6 +9,7 @@ from torch import Tensor
 from ..attacks.base import Attack, frozen, padded_call
 from ..budgets.base import Budget
 from ..detectors import Undetected, Watched
+from ..detectors.watched import SLACK, SLACK_OF_DRAWS
 from ..goals import Goal
 
 FIRST, FASTER = 1.0, 4.0  # the weight that is tried first; by how much it grows or shrinks until both sides are known
@@ -57,7 +58,8 @@ def evade(watched: Watched, attack: Attack, clean: Tensor, goal: Goal, budget: B
     """Look for clips that fool the model and are not suspected (the objective of Carlini & Wagner 2017, arXiv:1705.07263, with the weight found by bisection).
 
     In each round those clips that are not there yet are attacked with a weight of their own: larger than before where the model was fooled and the
-    detector saw it, smaller where the model was not fooled; by factors at first, then the geometric mean of the nearest two.
+    detector saw it, smaller where the model was not fooled; by factors at first, then the geometric mean of the nearest two. Clips with which not even `start`, which
+    had the model alone to fool, fools it are left as they are.
 
     Args:
         watched: model and detector.
@@ -71,14 +73,15 @@ def evade(watched: Watched, attack: Attack, clean: Tensor, goal: Goal, budget: B
         generators: for the verdict on `start` (round 0), and for the attack and the verdict of each round.
     """
     found = _sent(watched, start, goal, generators(0))
+    slack, hopeless = SLACK_OF_DRAWS if watched.stochastic else SLACK, ~found.fooled
     low, weight, high = (torch.full_like(found.score, value) for value in (0.0, FIRST, torch.inf))
     for search in range(searches):
-        rows = (~(found.fooled & (found.score <= threshold))).nonzero().squeeze(1)
+        rows = (~(hopeless | found.fooled & (found.score <= threshold))).nonzero().squeeze(1)
         if not len(rows):
             break
         mine = goal.select(rows)
         drawn = [generators(search + 1)[row] for row in rows.tolist()]
-        result = attack(watched, clean[rows], Undetected(mine, threshold, scale, weight[rows]), budget, generators=drawn)
+        result = attack(watched, clean[rows], Undetected(mine, threshold, scale, weight[rows], slack), budget, generators=drawn)
         sent = _sent(watched, result.adversarial, mine, drawn, weight[rows], result.passes, result.queries)
         found.offer(rows, sent)
         low[rows], high[rows] = torch.where(sent.fooled, weight[rows], low[rows]), torch.where(sent.fooled, high[rows], weight[rows])
