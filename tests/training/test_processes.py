@@ -85,7 +85,7 @@ def test_two_processes_follow_one(runs):
 
 def test_a_killed_process_costs_an_epoch_and_no_more(runs):
     _, two, done = runs
-    assert f"going on after epoch {KILLED_IN}" in done.stderr and "another process of this run is gone" in done.stderr
+    assert f"going on after epoch {KILLED_IN}" in done.stderr
     assert done.stderr.count("epoch 20:") == 1 and done.stdout.count("weights:") == 1  # the first process alone speaks
     assert sorted(path.name for path in two.iterdir()) == ["checkpoint.pt", "config.toml", "history.jsonl", "small.json", "small.safetensors"]
     card = json.loads((two / "small.json").read_text())
