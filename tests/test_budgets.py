@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from speechadv.audio import snr_db
 from speechadv.budgets import Intersection, parse_budget
-from speechadv.budgets.base import HIGHEST, LSB
+from speechadv.budgets.base import HIGHEST, LSB, to_grid
 from speechadv.budgets.linf import Linf
 from speechadv.budgets.snr import Snr
 from speechadv.errors import ConfigError
@@ -298,3 +298,9 @@ def test_units_of_linf_agree(lsb):
     """The same bound in LSB, as a fraction and in dBFS, one word from another."""
     assert Linf.from_spec(f"{lsb}lsb").lsb == Linf(lsb * LSB).lsb == Linf.from_spec(repr(lsb * LSB)).lsb == lsb
     assert Linf.from_spec(f"{20 * math.log10(lsb * LSB + LSB / 2):.9f}dbfs").lsb == lsb
+
+
+def test_rounding_to_the_grid():
+    """The quick way for floats of 32 bit is the plain one, halves to even."""
+    samples = torch.cat([torch.linspace(-2, 2, 40_001), torch.arange(-70_000, 70_000) / 65_536, torch.tensor([1e-9, -1e-9])])
+    assert torch.equal(to_grid(samples), to_grid(samples.double()).float()) and torch.equal(to_grid(samples), (samples / LSB).round() * LSB)

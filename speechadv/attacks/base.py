@@ -108,7 +108,10 @@ class Problem:
             value = torch.stack([loss(each) if callable(loss) else self.goal.loss(each, loss) for each in logits]).mean(0)
             # A network that does not listen has no gradient: zeros, so that the attack runs, fails, and can be asked why.
             (gradient,) = torch.autograd.grad(value.sum(), heard, allow_unused=True) if value.requires_grad else (None,)
-        gradient = torch.zeros_like(heard) if gradient is None else torch.nan_to_num(gradient)
+        if gradient is None:
+            gradient = torch.zeros_like(heard)
+        elif not gradient.sum().isfinite():  # seldom, and looking is cheaper than mending
+            gradient = torch.nan_to_num(gradient)
         return logits.detach().mean(0), value.detach(), gradient
 
 

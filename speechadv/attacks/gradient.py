@@ -1,9 +1,13 @@
 """The one gradient loop. Step rules, losses, budgets and the way it ends are parts of it."""
+import copy
+
 import torch
 from torch import Tensor
 
 from .base import Problem
 from .steps import Plain
+
+LANE = 64  # clips that a processor hears in one call: more of them do not stay in its caches
 
 
 class Best:
@@ -17,8 +21,9 @@ class Best:
     def offer(self, rows: Tensor, perturbation: Tensor, loss: Tensor, reached: Tensor) -> None:
         """Take what is better; `rows` (n,) int64 says which clips these are."""
         better = (reached & ~self.reached[rows]) | ((reached == self.reached[rows]) & (loss > self.loss[rows]))
-        taken = rows[better]
-        self.perturbation[taken], self.loss[taken], self.reached[taken] = perturbation[better], loss[better], reached[better]
+        if not better.all():
+            rows, perturbation, loss, reached = rows[better], perturbation[better], loss[better], reached[better]
+        self.perturbation[rows], self.loss[rows], self.reached[rows] = perturbation, loss, reached
 
 
 def confirmed(problem: Problem, candidate: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,6 +36,60 @@ def confirmed(problem: Problem, candidate: Tensor, reached: Tensor) -> tuple[Ten
     candidate[reached] = exact
     still[reached] = part.goal.reached(part.expected(exact))
     return candidate, still
+
+
+class Lane:
+    """Clips that the network hears in one call at each step.
+
+    Args:
+        whole: the problem that they are a part of.
+        rows: (n,) int64, which of its clips.
+        iterate: (n, time), where they stand.
+        rule: theirs alone.
+    """
+
+    def __init__(self, whole: Problem, rows: Tensor, iterate: Tensor, rule: Plain):
+        self.whole, self.rows, self.iterate, self.rule = whole, rows, iterate, rule
+        self.problem = whole if len(rows) == len(whole) else whole.select(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def advance(self, loss: str, full: bool, best: Best) -> None:
+        """One step, and what was heard before it into `best`; clips that have reached the goal leave, unless `full`."""
+        problem, iterate = self.problem, self.iterate
+        candidate = problem.bound.rough(iterate)
+        logits, value, gradient = problem.gradient(candidate, loss)
+        candidate, reached = confirmed(problem, candidate, problem.goal.reached(logits))
+        best.offer(self.rows, candidate, value, reached)
+        if not full and reached.any():
+            stay = ~reached
+            problem.report(int(reached.sum()))
+            self.problem = problem = problem.select(stay)
+            self.rows, iterate, gradient, value = self.rows[stay], iterate[stay], gradient[stay], value[stay]
+            self.rule.select(stay)
+        if len(self):
+            self.iterate = self.rule.advance(problem.bound, iterate, gradient, value)
+
+    def look(self, loss: str, best: Best) -> None:
+        """What is heard at the end, into `best`."""
+        candidate = self.problem.bound.rough(self.iterate)
+        logits = self.problem.expected(candidate)
+        candidate, reached = confirmed(self.problem, candidate, self.problem.goal.reached(logits))
+        best.offer(self.rows, candidate, self.problem.goal.loss(logits, loss), reached)
+
+    def joined(self, other: "Lane") -> "Lane":
+        """Both as one."""
+        self.rule.join(other.rule)
+        return Lane(self.whole, torch.cat([self.rows, other.rows]), torch.cat([self.iterate, other.iterate]), self.rule)
+
+
+def together(lanes: list[Lane], width: int) -> list[Lane]:
+    """The lanes that have clips left, the shortest of them joined as long as two have room in one: calls of a few clips cost almost as much as full ones."""
+    lanes = sorted(filter(len, lanes), key=len)
+    while len(lanes) > 1 and len(lanes[0]) + len(lanes[1]) <= width:
+        lanes = sorted([lanes[0].joined(lanes[1]), *lanes[2:]], key=len)
+    return lanes
 
 
 def ascend(problem: Problem, start: Tensor, *, steps: int, rule: Plain, loss: str, full: bool, best: Best) -> None:
@@ -48,24 +107,14 @@ def ascend(problem: Problem, start: Tensor, *, steps: int, rule: Plain, loss: st
         full: spend all steps on every clip and keep the iterate with the highest loss.
         best: updated in place; its rows are the problem's clips.
     """
-    rows, iterate = torch.arange(len(problem), device=start.device), start
+    width = LANE if start.device.type == "cpu" else max(1, len(problem))
+    lanes = [Lane(problem, rows, start[rows], copy.copy(rule)) for rows in torch.arange(len(problem), device=start.device).split(width)]
     for _ in range(steps):
-        candidate = problem.bound.rough(iterate)
-        logits, value, gradient = problem.gradient(candidate, loss)
-        candidate, reached = confirmed(problem, candidate, problem.goal.reached(logits))
-        best.offer(rows, candidate, value, reached)
-        if not full and reached.any():
-            stay = ~reached
-            problem.report(int(reached.sum()))
-            rows, iterate, gradient, value, problem = rows[stay], iterate[stay], gradient[stay], value[stay], problem.select(stay)
-            rule.select(stay)
-            if not len(problem):
-                return
-        iterate = rule.advance(problem.bound, iterate, gradient, value)
-    candidate = problem.bound.rough(iterate)
-    logits = problem.expected(candidate)
-    candidate, reached = confirmed(problem, candidate, problem.goal.reached(logits))
-    best.offer(rows, candidate, problem.goal.loss(logits, loss), reached)
+        for lane in lanes:
+            lane.advance(loss, full, best)
+        lanes = together(lanes, width)
+    for lane in lanes:
+        lane.look(loss, best)
 
 
 def last_iterate(problem: Problem, start: Tensor, *, steps: int, rule: Plain, loss) -> Tensor:

@@ -24,7 +24,7 @@ class Plain:
 
     def advance(self, bound: Bound, iterate: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
         """The next iterate (batch, time) from this one, the loss there (batch,) and the loss's gradient."""
-        return bound.project(iterate + self.step_size * bound.size() * bound.steepest(self.smoothed(gradient)))
+        return bound.project(torch.addcmul(iterate, self.step_size * bound.size(), bound.steepest(self.smoothed(gradient))))
 
     def smoothed(self, gradient: Tensor) -> Tensor:
         """What the step follows."""
@@ -35,6 +35,12 @@ class Plain:
         for name in self.state:
             if getattr(self, name) is not None:
                 setattr(self, name, getattr(self, name)[index])
+
+    def join(self, other: "Plain") -> None:
+        """Take over the clips of a rule that has come as many steps, behind one's own."""
+        for name in self.state:
+            if getattr(self, name) is not None:
+                setattr(self, name, torch.cat([getattr(self, name), getattr(other, name)]))
 
 
 class Momentum(Plain):

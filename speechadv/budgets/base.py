@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 LSB = 2.0**-15  # one step of the 16-bit grid, as a fraction of full scale
+ROUNDER = 1.5 * 2**8  # floats of 32 bit between 2**8 and 2**9 are whole LSBs: adding it rounds, in half the passes that dividing and rounding take
 HIGHEST = 1 - LSB  # the largest sample that 16 bit can hold
 
 
@@ -99,5 +100,7 @@ class Bound(ABC):
 
 
 def to_grid(perturbation: Tensor) -> Tensor:
-    """Rounded to whole LSBs."""
-    return (perturbation / LSB).round() * LSB
+    """Rounded to whole LSBs, halves to even."""
+    if perturbation.dtype != torch.float32:
+        return (perturbation / LSB).round() * LSB
+    return perturbation.add(ROUNDER).sub_(ROUNDER)

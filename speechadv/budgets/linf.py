@@ -9,7 +9,7 @@ from torch import Tensor
 from ..errors import ConfigError, shown
 from ..randomness import uniform
 from ..registry import register
-from .base import LSB, Bound, Budget, to_grid
+from .base import HIGHEST, LSB, Bound, Budget, to_grid
 
 
 @register("budget", "linf")
@@ -50,11 +50,14 @@ class Linf(Budget):
 
 
 class BoundLinf(Bound):
-    """See `Linf`."""
+    """See `Linf`. Limits are scalars where no clip comes near full scale, else tensors: each pass over a batch counts in a gradient loop."""
 
     def __init__(self, budget: Linf, clean: Tensor):
         super().__init__(budget, clean)
         self.limit = budget.lsb * LSB
+        self.limits: tuple = (-self.limit, self.limit)
+        if clean.numel() and (clean.amin() < self.limit - 1 or clean.amax() > HIGHEST - self.limit):
+            self.limits = ((-1 - clean).clamp(min=-self.limit), (HIGHEST - clean).clamp(max=self.limit))
 
     def distance(self, perturbation: Tensor) -> Tensor:
         return perturbation.abs().amax(1)
@@ -63,11 +66,11 @@ class BoundLinf(Bound):
         return self.distance(perturbation) <= self.limit * (1 + 1e-6)
 
     def project(self, perturbation: Tensor) -> Tensor:
-        return self.inside(perturbation.clamp(-self.limit, self.limit))
+        return perturbation.clamp(*self.limits)
 
     def quantise(self, perturbation: Tensor) -> Tensor:
-        # The limit and the edges of 16 bit lie on the grid: rounding cannot leave them.
-        return self.project(to_grid(perturbation))
+        # The limits lie on the grid: rounding cannot leave them.
+        return to_grid(perturbation).clamp_(*self.limits)
 
     def random_start(self, generators: Sequence[torch.Generator]) -> Tensor:
         draws = uniform(generators, self.clean.shape[1:], self.clean.device)

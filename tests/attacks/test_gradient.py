@@ -3,7 +3,9 @@ import pytest
 import torch
 from torch import nn
 
+from speechadv.attacks.apgd import APGD
 from speechadv.attacks.base import frozen, padded_call
+from speechadv.attacks.gradient import Lane
 from speechadv.attacks.pgd import FGSM, PGD, Noise
 from speechadv.budgets import parse_budget
 from speechadv.budgets.base import LSB
@@ -178,3 +180,22 @@ def test_a_single_clip_is_heard_as_in_a_batch(tiny, heard):
     with torch.no_grad():
         together, alone = padded_call(tiny, heard.waveforms), torch.cat([padded_call(tiny, clip[None]) for clip in heard.waveforms])
     torch.testing.assert_close(alone, together, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["pgd", "momentum", "adam", "apgd"])
+@pytest.mark.parametrize("full", [False, True])
+def test_lanes_change_the_speed_alone(name, full, monkeypatch):
+    """Many clips are heard in several calls a step; the short ones are joined as clips leave, and every rule's memory goes along."""
+    clips = (0.1 * torch.randn(12, TIME, generator=torch.Generator().manual_seed(2)) * 32768).round() / 32768
+    model = Needing(clips, [0.1, 0.9, 0.3, 1.2, 0.5, 0.7, 0.2, 0.8, 0.99, 0.4, 1.5, 0.6])
+    attack = {"pgd": lambda: PGD(steps=12, full=full), "momentum": lambda: PGD(steps=12, momentum=0.8, full=full), "adam": lambda: PGD(steps=12, optimizer="adam", full=full),
+              "apgd": lambda: APGD(steps=12, full=full)}[name]()
+    calls = []
+    monkeypatch.setattr(Lane, "joined", lambda self, other, original=Lane.joined: calls.append(len(self) + len(other)) or original(self, other))
+    results = []
+    for width in (64, 4):
+        monkeypatch.setattr("speechadv.attacks.gradient.LANE", width)
+        results.append(attack(model, clips, Target(torch.ones(12, dtype=torch.int64)), parse_budget("linf:0.002"), generators=generators(12)))
+    one, several = results
+    assert torch.equal(one.adversarial, several.adversarial) and torch.equal(one.reached, several.reached) and torch.equal(one.passes, several.passes)
+    assert 6 <= one.reached.sum() < 12 and bool(calls) is not full and max(calls, default=0) <= 4
