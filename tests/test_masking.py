@@ -273,6 +273,17 @@ def test_perturbed_clips_stay_inside_16_bit():
     assert adversarial.min() >= -1 and adversarial.max() <= 1 - LSB and budget.satisfied(clean, adversarial).all()
 
 
+def test_only_clips_near_full_scale_are_turned_down(clips):
+    bound = parse_budget("masking").bind(torch.cat([clips, torch.ones_like(clips[:1]) * (1 - LSB)]))
+    perturbation = 0.05 * gaussian(bound.clean).clip(-1, 1)
+    changed = bound.storable(perturbation)
+    assert (changed != perturbation).any(1).tolist() == [False, False, False, True]
+    assert (bound.clean + changed).max() <= 1 - LSB and all(
+        torch.equal(bound.select(slice(i, i + 1)).storable(perturbation[i : i + 1])[0], changed[i]) for i in range(4))
+    loud = bound.storable(20 * perturbation)
+    assert torch.equal(bound.inside(loud), loud) and (loud != 20 * perturbation).any(1).all()
+
+
 def test_a_perturbation_is_turned_down_smoothly_before_full_scale():
     clean = (0.95 * torch.sin(0.3 * torch.arange(4000)) / LSB).round()[None] * LSB
     bound = parse_budget("masking").bind(clean)

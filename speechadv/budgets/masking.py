@@ -1,6 +1,7 @@
 """The perturbation's spectrum stays under the clip's masking threshold."""
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -75,6 +76,18 @@ def _decibels(part: str, text: str) -> float:
         raise ConfigError(f"budget 'masking:{shown(text)}': expected a margin in dB, such as masking:-6, or clip-peak or tonal") from None
 
 
+def _turned_down(perturbation: Tensor, clean: Tensor) -> Tensor:
+    """See `storable`."""
+    room = torch.where(perturbation > 0, HIGHEST - clean, 1 + clean)
+    gain = (room / perturbation.abs().clamp(min=LSB)).clamp(max=1)
+    if (gain == 1).all():
+        return perturbation
+    # The least gain of each block and its neighbours, joined by lines: never above the gain that a sample needs.
+    blocks = pad(gain, (0, -gain.shape[1] % FADE), value=1.0).unflatten(1, (-1, FADE)).amin(2)
+    least = -max_pool1d(-blocks[:, None], 3, stride=1, padding=1)
+    return perturbation * interpolate(least, scale_factor=FADE, mode="linear")[:, 0, : gain.shape[1]]
+
+
 class BoundMasking(Bound):
     """See `Masking`."""
 
@@ -95,16 +108,19 @@ class BoundMasking(Bound):
             perturbation = self.storable(self.capped.clip(perturbation))
         return self.inside(perturbation)
 
+    @cached_property
+    def peaks(self) -> Tensor:
+        """(batch,) the clips' largest magnitudes."""
+        return self.clean.abs().amax(1)
+
     def storable(self, perturbation: Tensor) -> Tensor:
         """Turned down where clean + perturbation would leave 16 bit, gently: cut off there, it would be heard at all frequencies."""
-        room = torch.where(perturbation > 0, HIGHEST - self.clean, 1 + self.clean)
-        gain = (room / perturbation.abs().clamp(min=LSB)).clamp(max=1)
-        if (gain == 1).all():
+        near = self.peaks + perturbation.abs().amax(1) > HIGHEST - LSB  # most often none
+        if not near.any():
             return perturbation
-        # The least gain of each block and its neighbours, joined by lines: never above the gain that a sample needs.
-        blocks = pad(gain, (0, -gain.shape[1] % FADE), value=1.0).unflatten(1, (-1, FADE)).amin(2)
-        least = -max_pool1d(-blocks[:, None], 3, stride=1, padding=1)
-        return perturbation * interpolate(least, scale_factor=FADE, mode="linear")[:, 0, : gain.shape[1]]
+        part = perturbation[near]
+        turned = _turned_down(part, self.clean[near])
+        return perturbation if turned is part else perturbation.index_put((near,), turned)
 
     def quantise(self, perturbation: Tensor) -> Tensor:
         """On the 16-bit grid and allowed, whatever the input: rounded, measured as it will be saved, and shrunk where it is too loud, until
@@ -141,6 +157,10 @@ class BoundMasking(Bound):
 
     def size(self) -> Tensor:
         """(batch, 1): root mean square, as a fraction of full scale, of noise that fills the threshold."""
+        return self._size
+
+    @cached_property
+    def _size(self) -> Tensor:
         spectrum = self.capped.spectrum
         energy = self.capped.gentle.square()[:, :, 1:-1].mean((1, 2))
         return (energy * spectrum.n_fft / 6).sqrt()[:, None]  # white noise of power s reads 6 s / n_fft in each bin

@@ -69,7 +69,7 @@ class CappedSpectrum:
     def clip(self, waveforms: Tensor) -> Tensor:
         """One step: too loud bins brought down to `gentle`, and the waveform that comes nearest to this."""
         spectra = self.spectrum.analyse(waveforms)
-        factors = (self.gentle.square() / power(spectra).clamp_(min=TINY)).clamp_(max=1).sqrt_()
+        factors = power(spectra).clamp_(min=TINY).rsqrt_().mul_(self.gentle).clamp_(max=1)
         return self.spectrum.synthesise(spectra.mul_(factors), self.time)
 
     @_in_parts

@@ -53,14 +53,13 @@ class Spectrum:
     def synthesise(self, spectra: Tensor, time: int) -> Tensor:
         """Complex (batch, frames, bins) -> (batch, time): the waveform whose spectrum is nearest to the given one in squared error."""
         overlaps = self.n_fft // self.hop
-        window = hann(self.n_fft, spectra.real.dtype, spectra.device)
         gain = self.n_fft / 4 / (0.375 * overlaps)  # sum of squared Hann windows: 3/8 a window
-        blocks = torch.fft.irfft(spectra, n=self.n_fft) * (window * gain)
+        window = (hann(self.n_fft, spectra.real.dtype, spectra.device) * gain).view(overlaps, self.hop)
         batch, frames = spectra.shape[:2]
-        blocks = blocks.reshape(batch, frames, overlaps, self.hop)
+        blocks = torch.fft.irfft(spectra, n=self.n_fft).view(batch, frames, overlaps, self.hop)
         total = blocks.new_zeros(batch, frames + overlaps - 1, self.hop)
         for part in range(overlaps):
-            total[:, part : part + frames] += blocks[:, :, part]
+            total[:, part : part + frames].addcmul_(blocks[:, :, part], window[part])
         return total.reshape(batch, -1)[:, self.n_fft - self.hop :][:, :time]
 
     def level_db(self, waveforms: Tensor) -> Tensor:
