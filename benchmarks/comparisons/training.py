@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from ..clips import network, waveforms
 from ..timing import Comparison
 
-EPS, STEPS, BATCH = 0.002, 7, 64
+EPS, STEPS, BATCH, PRECISION = 0.002, 7, 64, "bfloat16"
 
 
 def adversarial_epoch(quick: bool) -> Comparison:
@@ -35,7 +35,7 @@ def adversarial_epoch(quick: bool) -> Comparison:
 
     def verdicts() -> list[str]:
         return [f"{count} clips an epoch; after {textbook.epochs} epochs each, robust accuracy (PGD-20, {len(clips[held])} other {source}): "
-                f"ours {robust(trainer.model):.1%}, textbook {robust(textbook.model):.1%}"]
+                f"ours {robust(trainer.model):.1%}, textbook {robust(textbook.model):.1%}; our inner attack in {PRECISION}"]
 
     return Comparison("adversarial_epoch", lambda: trainer.one_epoch(next(epochs)), textbook.epoch, "s", "the textbook loop on the same network", 1.5,
                       after=verdicts, warm=False)
@@ -43,18 +43,21 @@ def adversarial_epoch(quick: bool) -> Comparison:
 
 def _trainer(network, clips, classes):
     from speechadv.training.examples import Examples
-    from speechadv.training.loop import Trainer, hard_targets
+    from speechadv.training.loop import Trainer
     from speechadv.training.settings import Adversary, Augmentation, TrainingConfig
+    from speechadv.training.targets import Targets
+    from speechadv.training.validation import Validator
     from speechadv.training.views import Views
 
     config = TrainingConfig("bench", epochs=20, batch_size=BATCH, learning_rate=1e-3, warmup_epochs=0.0, averaging=0.0, weight_decay=0.0,
-                            adversary=Adversary(f"linf:{EPS}", steps=[[0, STEPS]]))
+                            adversary=Adversary(budget=f"linf:{EPS}", steps=[[0, STEPS]], precision=PRECISION))
     pcm = np.round(clips.cpu().numpy() * 32768).astype(np.int16)
     plain = Augmentation(shift_ms=0.0, gain_db=[0.0, 0.0], noise_share=0.0)
     views = Views(pcm, [], np.zeros(len(pcm), bool), plain, 0)
+    examples = Examples(pcm, classes.cpu().numpy(), network.labels)
     network.train()
-    return Trainer(config, network, views, lambda rows, view, heard: hard_targets(classes[torch.from_numpy(rows).to(classes.device)], len(network.labels)),
-                   Examples(pcm, classes.cpu().numpy(), network.labels), None, Path(tempfile.gettempdir()), lambda batches, text: batches, lambda line: None)
+    return Trainer(config, network, views, Targets(config, examples, views), examples, Validator(examples, None, 0), Path(tempfile.gettempdir()),
+                   lambda batches, text: batches, lambda line: None)
 
 
 class Textbook:

@@ -6,9 +6,11 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 
 
-def framed_power(padded: Tensor, window: Tensor, hop: int) -> Tensor:
-    """Power spectrum of windowed frames: (batch, time) -> (batch, frames, len(window) // 2 + 1). While a model is exported, in a form that files can hold."""
-    return power_by_convolution(padded, window, hop) if exporting() else FramedPower.apply(padded, window, hop)
+def framed_power(padded: Tensor, window: Tensor, hop: int, bins: int | None = None) -> Tensor:
+    """Power spectrum of windowed frames: (batch, time) -> (batch, frames, bins), the lowest ones or all len(window) // 2 + 1. While a model is exported, in a
+    form that files can hold."""
+    bins = bins or len(window) // 2 + 1
+    return power_by_convolution(padded, window, hop, bins) if exporting() else FramedPower.apply(padded, window, hop, bins)
 
 
 def exporting() -> bool:
@@ -22,9 +24,9 @@ def waves(size: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()])
 
 
-def power_by_convolution(padded: Tensor, window: Tensor, hop: int) -> Tensor:
+def power_by_convolution(padded: Tensor, window: Tensor, hop: int, bins: int) -> Tensor:
     """The same as a convolution with windowed cosines and sines: no complex numbers and no transform, which ONNX runtimes lack or have slowly."""
-    kernels = (waves(len(window)).to(window) * window)[:, None]
+    kernels = (waves(len(window)).unflatten(0, (2, -1))[:, :bins].flatten(0, 1).to(window) * window)[:, None]
     power = nn.functional.conv1d(padded[:, None], kernels, stride=hop).square()
     real, imaginary = power.chunk(2, 1)
     return (real + imaginary).transpose(1, 2)
@@ -38,12 +40,12 @@ class FramedPower(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, padded: Tensor, window: Tensor, hop: int) -> Tensor:
+    def forward(ctx, padded: Tensor, window: Tensor, hop: int, bins: int) -> Tensor:
         frames = padded.unfold(1, len(window), hop) * window
-        spectrum = torch.fft.rfft(frames)
+        spectrum = torch.fft.rfft(frames)[..., :bins].contiguous()
         ctx.save_for_backward(spectrum, window)
         ctx.hop, ctx.length = hop, padded.shape[1]
-        return spectrum.real.square() + spectrum.imag.square()
+        return spectrum.real.square().add_(spectrum.imag.square())
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
@@ -51,10 +53,9 @@ class FramedPower(torch.autograd.Function):
         size = len(window)
         # The adjoint of rfft in terms of irfft: irfft counts the inner bins twice and divides by the size.
         scaled = gradient * size
-        scaled[..., 0] *= 2
-        scaled[..., -1] *= 2
-        frames = torch.fft.irfft(spectrum * scaled, n=size) * window
-        return overlap_add(frames, ctx.hop, ctx.length), None, None
+        scaled[..., :: size // 2] *= 2  # the bin at 0 Hz, and the last one where it is there
+        frames = torch.fft.irfft(spectrum * scaled, n=size).mul_(window)
+        return overlap_add(frames, ctx.hop, ctx.length), None, None, None
 
 
 def overlap_add(frames: Tensor, hop: int, length: int) -> Tensor:
@@ -102,11 +103,17 @@ class LogMel(nn.Module):
         bank = torchaudio.functional.melscale_fbanks(n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate, norm=None, mel_scale="htk")
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         self.register_buffer("bank", bank, persistent=False)
+        self.bins = int(bank.any(1).nonzero().max()) + 1  # those above are in no band
 
     def mel(self, waveforms: Tensor) -> Tensor:
         """Mel power (batch, frames, n_mels)."""
         padded = nn.functional.pad(waveforms, (self.n_fft // 2, self.n_fft // 2))
-        return framed_power(padded, self.window, self.hop_length) @ self.bank
+        power = framed_power(padded, self.window, self.hop_length, self.bins)
+        bank = self.bank[: self.bins]
+        if not torch.is_autocast_enabled(power.device.type):
+            return power @ bank
+        with torch.autocast(power.device.type, enabled=False):  # three digits are too few for powers
+            return power @ bank
 
     def forward(self, waveforms: Tensor) -> Tensor:
         return (self.mel(waveforms) / self.offset).log1p().transpose(1, 2) / 4

@@ -37,6 +37,24 @@ def _fold_pairs(chain: nn.Sequential) -> None:
             chain[i], chain[i + 1] = fuse_conv_bn_eval(chain[i], chain[i + 1]), nn.Identity()
 
 
+class Rough(nn.Module):
+    """A network whose convolutions and matrix products are computed in bfloat16: a rough gradient in about two thirds of the time, where a processor has the
+    instructions for it (AVX-512 BF16, AMX). Front ends and what is not a product stay in float32.
+
+    Args:
+        network: a classifier.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network, self.labels, self.sample_rate = network, network.labels, network.sample_rate
+        self.training = network.training
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        with torch.autocast(waveforms.device.type, dtype=torch.bfloat16):
+            return self.network(waveforms).float()
+
+
 class StraightThrough(torch.autograd.Function):
     """The value of one tensor with the gradient of another of the same shape.
 

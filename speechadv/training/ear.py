@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..defenses import Defended, Defense
-from ..models.layers import folded
+from ..models.layers import Rough, folded
 from ..randomness import drawing
 
 
@@ -17,10 +17,11 @@ class Ear:
         model: the network that learns.
         replica: what to call for it.
         defenses: what it is deployed behind, in the order of application.
+        rough: whether the copies that are attacked compute in bfloat16.
     """
 
-    def __init__(self, model: nn.Module, replica: nn.Module, defenses: Sequence[Defense] = ()):
-        self.model, self.replica = model, replica
+    def __init__(self, model: nn.Module, replica: nn.Module, defenses: Sequence[Defense] = (), rough: bool = False):
+        self.model, self.replica, self.rough = model, replica, rough
         self.front = Defended(model, *defenses) if defenses else None
 
     @property
@@ -38,7 +39,8 @@ class Ear:
 
     def copy(self) -> nn.Module:
         """A frozen copy as it will be deployed: evaluation mode, normalisation folded, behind the defense, whose stand-in passes the gradient back."""
-        return behind(folded(self.model), self.front.defenses if self.front is not None else ())
+        fast = folded(self.model)
+        return behind(Rough(fast) if self.rough else fast, self.front.defenses if self.front is not None else ())
 
 
 def behind(model: nn.Module, defenses: Sequence[Defense]) -> nn.Module:

@@ -67,7 +67,8 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate)
         self.replica = group.replica(model)
         self.starts = torch.Generator() if group.joined else torch.default_generator  # of random starts: the same ones however many processes there are
-        self.batches = Batches(config, Ear(model, self.replica, validator.defenses), views, targets, group, self.starts)
+        rough = bool(config.adversary) and config.adversary.precision == "bfloat16"
+        self.batches = Batches(config, Ear(model, self.replica, validator.defenses, rough), views, targets, group, self.starts)
         self.objective, self.resting = objective(config.adversary), Standard(Adversary())
         guarded = config.adversary and self.objective.guarded and config.adversary.guard
         self.guard = Guard(validator, config.adversary.guard, config.adversary.guard_clips) if guarded else None

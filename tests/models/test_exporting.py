@@ -33,11 +33,14 @@ def test_any_number_of_clips(tiny, heard):
             assert torch.allclose(hear(heard.waveforms[:count]), tiny(heard.waveforms[:count]), atol=1e-4)
 
 
-@pytest.mark.parametrize("size, hop", [(512, 256), (400, 160), (32, 8)])
-def test_the_convolution_is_the_transform(size, hop):
+@pytest.mark.parametrize("size, hop, bins", [(512, 256, 129), (400, 160, 201), (32, 8, 17), (32, 8, 5)])
+def test_the_convolution_is_the_transform(size, hop, bins):
     sound = torch.randn(2, 4 * size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     window = torch.hann_window(size, dtype=torch.float64)
-    assert torch.allclose(power_by_convolution(sound, window, hop), FramedPower.apply(sound, window, hop), atol=1e-9)
+    assert torch.allclose(power_by_convolution(sound, window, hop, bins), FramedPower.apply(sound, window, hop, bins), atol=1e-9)
+    sound.requires_grad_()
+    (by_hand,), (plain,) = (torch.autograd.grad(power(sound, window, hop, bins).square().sum(), sound) for power in (FramedPower.apply, power_by_convolution))
+    assert torch.allclose(by_hand, plain, atol=1e-9 * plain.abs().max().item())
 
 
 def test_int8_hears_nearly_the_same_and_leaves_the_front_end_alone(tiny, heard):

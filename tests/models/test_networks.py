@@ -2,8 +2,9 @@
 import pytest
 import torch
 
+from speechadv import load_model
 from speechadv.models.bc_resnet import SubSpectralNorm
-from speechadv.models.layers import count_parameters
+from speechadv.models.layers import Rough, count_parameters
 from speechadv.registry import create
 
 TWELVE = tuple(f"label{i}" for i in range(12))
@@ -34,3 +35,14 @@ def test_eight_kilohertz_is_heard_too():
     model = create("model", "m5", TWELVE, sample_rate=8000, kernel=80, stride=4).eval()
     with torch.no_grad():
         assert model(torch.zeros(2, 8000)).shape == (2, 12)
+
+
+def test_a_rough_network_hears_about_the_same_and_its_front_end_exactly():
+    network = load_model("resnet").eval()
+    waveforms = 0.1 * torch.randn(4, 16000, generator=torch.Generator().manual_seed(3))
+    seen = []
+    network.frontend.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        exact, rough = network(waveforms), Rough(network)(waveforms)
+    assert rough.dtype == torch.float32 and torch.equal(*seen) and not torch.equal(exact, rough)
+    assert (exact - rough).abs().max() < 0.05 * exact.abs().max()
