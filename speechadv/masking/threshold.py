@@ -74,9 +74,10 @@ class MaskingModel:
         """The loops for many clips on a CPU, within 1e-4 dB of what is below, where no gradient is wanted and they can be had."""
         if len(waveforms) < COMPILED_FROM or waveforms.device.type != "cpu" or waveforms.dtype != torch.float32:
             return None
-        if (waveforms.requires_grad and torch.is_grad_enabled()) or not waveforms.isfinite().all():
+        if waveforms.requires_grad and torch.is_grad_enabled():
             return None
-        return _loops()
+        with np.errstate(all="ignore"):  # by numpy: after a sum by torch, its threads would wait for more work at full speed, beside those of the loops
+            return _loops() if np.isfinite(waveforms.detach().numpy().sum()) else None
 
     def _threshold_db(self, waveforms: Tensor) -> Tensor:
         # Maskers compete in float64: which of two nearly equal ones wins must not depend on the batch that a clip is in.
