@@ -1,5 +1,7 @@
 """What a network is trained under: a defense, noise, sound without labels, mixtures, patience, an eye on overfitting."""
 import json
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,6 +222,13 @@ def test_what_cannot_be_trained(small, tmp_path, tiny_weights, changes, kind, me
     with pytest.raises(kind, match=message) as problem:
         go(small(**changes), tmp_path / "run")
     assert len(str(problem.value).splitlines()) == 1 and not (tmp_path / "run").exists()
+
+
+def test_the_documentation_names_every_key():
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    keys = text[text.index("## Keys"):]
+    missing = [f.name for kind in (TrainingConfig, Augmentation, Teaching, Adversary) for f in fields(kind) if f"`{f.name}`" not in keys]
+    assert missing == ["augmentation", "teaching", "adversary"]  # the tables
 
 
 @pytest.mark.parametrize("make, message", [(lambda: Teaching(mixtures=0.5), "0 without teaching.models"), (lambda: Teaching(["x"], mixtures=2.0), "teaching.mixtures"),
