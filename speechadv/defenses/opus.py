@@ -6,7 +6,7 @@ from ..registry import register
 from .codec import SAMPLE_RATE
 from .ogg import Ogg
 
-# At 6 and 8 kbit/s the encoder hears 8 kHz and the sound comes back a fraction of a sample late: no place to begin.
+# Below 12 kbit/s the encoder hears 8 kHz only, and the sound does not come back aligned to the sample.
 BITRATES = (12, 16, 20, 24, 32, 48, 64, 96, 128)
 LEAST, SPAN = 6, 250  # kbit/s: libsndfile's compression level runs from 256 (0) to 6 (1)
 
