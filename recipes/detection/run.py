@@ -10,7 +10,7 @@ from _evaluating import QUICK_TOLERANCE, TOLERANCE, expected_part
 from _files import near, started
 
 FOLDER = Path(__file__).resolve().parent
-QUICK = ("data=['bundled']", "models=['resnet']", "detectors=['disagreement:bandpass:300-3400', 'margin:gap']", "budgets=['linf:0.002']", "skip=[]",
+QUICK = ("data=['bundled']", "models=['resnet']", "detectors=['disagreement:bandpass:300-3400', 'margin:noise=0.002,copies=2']", "budgets=['linf:0.002']", "skip=[]",
          "attack={name='pgd', steps=8}", "searches=2", "validation_clips=24", "clean_clips=24", "clips=6")
 RATES = ("false_alarms", "fooled", "detected", "undetected", "auc")
 
