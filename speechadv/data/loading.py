@@ -1,10 +1,12 @@
 """Clips into memory: decoded in parallel once, kept as int16 in a memory-mapped file (32 KB a clip)."""
+import contextlib
 import hashlib
 import os
 import secrets
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Sequence
+from typing import BinaryIO, Callable, Iterator, Sequence
 
 import numpy as np
 import soundfile
@@ -17,6 +19,7 @@ from .tasks import background_part
 CACHE_VARIABLE = "SPEECHADV_CACHE"
 CACHE_FROM = 1000  # clips; fewer are decoded faster than a cache is worth
 CACHE_BYTES = 4 * 2**30
+KEEP_UP = 0.1  # seconds between two writings of a cache file to the disk
 BLOCK = 32  # clips that a thread decodes before it asks for more
 LOSSLESS = ("FLAC", "WAV", "WAVEX")
 
@@ -44,7 +47,7 @@ def load(
     """
     wanted = len(clips) * length * 2
     if len(clips) < CACHE_FROM or wanted > cache_bytes:
-        return _decode(clips, sample_rate, length, threads, notice, np.empty((len(clips), length), np.int16))
+        return _decode_into_memory(clips, sample_rate, length, threads, notice)
     path = cache_folder() / f"clips-{_key(clips, sample_rate, length)}.npy"
     try:
         os.utime(path)  # the last use, for the bound
@@ -78,22 +81,50 @@ def _key(clips: Sequence[Clip], sample_rate: int, length: int) -> str:
 
 
 def _decode_into_cache(path: Path, clips, sample_rate, length, threads, notice, room: int) -> np.ndarray:
-    """Decode into a file aside and rename it; without a cache where the folder cannot be written."""
+    """Decode into a file aside and rename it; without a cache where that cannot be written."""
     aside = path.with_name(f".{secrets.token_hex(8)}.npy")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _make_room(path.parent, room)
-        array = np.lib.format.open_memmap(aside, mode="w+", dtype=np.int16, shape=(len(clips), length))
-    except OSError:
-        return _decode(clips, sample_rate, length, threads, notice, np.empty((len(clips), length), np.int16))
-    try:
-        _decode(clips, sample_rate, length, threads, notice, array)
-        array.flush()
+        with open(aside, "xb") as file, _kept_up(file):
+            np.lib.format.write_array_header_1_0(file, {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int16)), "fortran_order": False, "shape": (len(clips), length)})
+            start, turn = file.tell(), threading.Lock()
+
+            def keep(first: int, rows: np.ndarray) -> None:
+                with turn:
+                    file.seek(start + first * length * rows.itemsize)
+                    file.write(rows.data)
+
+            _decode(clips, sample_rate, length, threads, notice, keep)
         os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    return np.load(path, mmap_mode="c")
+        return np.load(path, mmap_mode="c")
+    except BaseException as problem:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        if not isinstance(problem, OSError):
+            raise
+    return _decode_into_memory(clips, sample_rate, length, threads, notice)
+
+
+@contextlib.contextmanager
+def _kept_up(file: BinaryIO) -> Iterator[None]:
+    """What is written meanwhile goes to the disk meanwhile, so that there is little left to wait for at the end."""
+    over = threading.Event()
+
+    def keep_up() -> None:
+        with contextlib.suppress(OSError):  # the last one meets it again
+            while not over.wait(KEEP_UP):
+                os.fsync(file.fileno())
+
+    thread = threading.Thread(target=keep_up, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _make_room(folder: Path, room: int) -> None:
@@ -105,22 +136,35 @@ def _make_room(folder: Path, room: int) -> None:
             path.unlink(missing_ok=True)
 
 
-def _decode(clips: Sequence[Clip], sample_rate: int, length: int, threads: int | None, notice, array: np.ndarray) -> np.ndarray:
-    """Fill the array, row i from clip i. libsndfile works without the interpreter's lock, so threads help."""
-    recordings = {clip.path: audio.read(clip.path, sample_rate) for clip in _first_of_each(clips)}
-    rows = np.asarray(array)  # a row of a memory map is dear to make
+def _decode_into_memory(clips, sample_rate, length, threads, notice) -> np.ndarray:
+    array = np.empty((len(clips), length), np.int16)
 
-    def fill(first: int) -> None:
-        for clip, row in zip(clips[first : first + BLOCK], rows[first : first + BLOCK]):
+    def keep(first: int, rows: np.ndarray) -> None:
+        array[first : first + len(rows)] = rows
+
+    _decode(clips, sample_rate, length, threads, notice, keep)
+    return array
+
+
+def _decode(clips: Sequence[Clip], sample_rate: int, length: int, threads: int | None, notice, keep: Callable[[int, np.ndarray], None]) -> None:
+    """Hand blocks of rows to `keep`, with the index of their first clip. libsndfile works without the interpreter's lock, so threads help."""
+    recordings = {clip.path: audio.read(clip.path, sample_rate) for clip in _first_of_each(clips)}
+    own = threading.local()  # a block a thread, used again: fresh memory is dear, and so is a memory map that is written to
+
+    def decode(first: int) -> None:
+        if not hasattr(own, "rows"):
+            own.rows = np.empty((BLOCK, length), np.int16)
+        part = clips[first : first + BLOCK]
+        for clip, row in zip(part, own.rows):
             if clip.start is not None:
                 row[:] = _cut(recordings[clip.path], clip, sample_rate, length)
             elif not _read_plain(clip.path, sample_rate, row):
                 row[:] = audio.to_pcm16(audio.read(clip.path, sample_rate, length / sample_rate, notice))
+        keep(first, own.rows[: len(part)])
 
     with ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(fill, range(0, len(clips), BLOCK)):
+        for _ in pool.map(decode, range(0, len(clips), BLOCK)):
             pass
-    return array
 
 
 def _cut(recording: np.ndarray, clip: Clip, sample_rate: int, length: int) -> np.ndarray:
@@ -143,6 +187,7 @@ def _read_plain(path: Path, sample_rate: int, row: np.ndarray) -> bool:
         frames, form = file.frames, file.format
         if (form not in LOSSLESS or file.subtype != "PCM_16" or file.channels != 1 or file.samplerate != sample_rate or not 0 < frames <= len(row)):
             return False
+        file.seekable = lambda: False  # else soundfile seeks where it has just read to, for which FLAC decodes a block again
         try:
             got = len(file.read(out=row[:frames]))
         except soundfile.SoundFileError:

@@ -1,4 +1,6 @@
 """Decoding and its cache."""
+import errno
+import io
 import os
 
 import numpy as np
@@ -118,6 +120,33 @@ def test_broken_cache_and_failed_decoding_leave_nothing(made_tree, cached, tmp_p
     with pytest.raises(InputError):
         load([*clips, clip(tmp_path / "bad.wav")])
     assert len(cached()) == 1
+
+
+def test_full_disk_while_decoding_means_no_cache(made_tree, cached, monkeypatch):
+    clips = [c for c in scan(made_tree) if c.split == "train"]
+    expected = load(clips).copy()
+    (loading.cache_folder() / cached()[0]).unlink()
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(loading, "BLOCK", 5)
+    assert np.array_equal(load(clips), expected) and not cached()
+
+
+def test_blocks_do_not_change_the_cache(made_tree, cached, monkeypatch):
+    clips = [c for c in scan(made_tree) if c.split == "train"]
+    contents = []
+    for block, threads in ((1, 1), (3, 2), (1000, 4)):
+        monkeypatch.setattr(loading, "BLOCK", block)
+        load(clips, threads=threads)
+        path = loading.cache_folder() / cached()[0]
+        contents.append(path.read_bytes())
+        path.unlink()
+    stored = io.BytesIO()
+    np.save(stored, load(clips, cache_bytes=0))
+    assert contents == [stored.getvalue()] * 3
 
 
 def test_no_cache_where_the_folder_cannot_be_made(made_tree, cached, tmp_path, monkeypatch):
