@@ -10,12 +10,14 @@ import click
 from speechadv.cli.common import checked_device
 from speechadv.errors import SpeechAdvError
 
-from . import timing
+from . import scale, timing
 from .comparisons import WHERE
+
+SCALE = "scale"  # no comparison: results/scale.md, benchmarks/scale.py
 
 
 @click.command()
-@click.option("--only", multiple=True, type=click.Choice(sorted(WHERE)), help="This comparison; may be given several times.")
+@click.option("--only", multiple=True, type=click.Choice(sorted([*WHERE, SCALE])), help="This comparison; may be given several times. scale: a cluster on this machine.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--quick", is_flag=True, help="Tiny inputs and one round, to see that everything runs; the figures mean nothing.")
 @click.option("--device", default="cpu", show_default=True, help="Where networks run: cpu, cuda or cuda:N. The figures are absolute times there, too.")
@@ -34,6 +36,9 @@ def main(only, rounds, quick, device, out):
     rows = []
     for name in only or WHERE:
         click.echo(f"{name} …", err=True)
+        if name == SCALE:
+            scale.measure(quick, rounds, out, machine())
+            continue
         module = importlib.import_module(f"benchmarks.comparisons.{WHERE[name]}")
         try:
             comparison = getattr(module, re.sub(r"\W+", "_", name))(quick)
@@ -42,7 +47,8 @@ def main(only, rounds, quick, device, out):
             continue
         rows.append(timing.measure(comparison, 1 if quick else rounds, warm=not quick))
         click.echo(line(rows[-1]))
-    keep(rows, out)
+    if rows:
+        keep(rows, out)
 
 
 def keep(rows: list[dict], out: Path) -> None:

@@ -1,6 +1,6 @@
-"""How long the complete leaderboard takes on 1 to 1,024 workers: simulated from item times that were measured.
+"""How long the complete leaderboard takes on 1 to 1,024 workers: simulated from item times and costs of the driver that were measured.
 
-    python -m benchmarks.simulate --run runs/evaluation_table    # takes the item times of a run into results/scale_times.csv first
+    python -m benchmarks.simulate --run runs/scale_times         # takes the item times of a run into results/scale_times.csv first
     python -m benchmarks.simulate --measure                      # and measures one and two workers here, beside what the simulation says of them
     python -m benchmarks.simulate --quick --out runs/scale       # a rehearsal of seconds
 
@@ -18,41 +18,45 @@ from pathlib import Path
 import click
 
 from .rows import keep
+from .scale import costs
 from .simulation import Machine, simulate
 
 CLIPS = 4890  # of the official test archive
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+RUNS = 10  # simulated, of each cluster
 TASK = 20.0  # seconds, as speechadv/evaluation/tasks.py cuts them
 PARTED = ((256, 2), (1024, 4))  # workers and shards, each with a driver of its own
 MARKS = ("<!-- python -m benchmarks.simulate -->\n", "<!-- end -->\n")
-HERE = {"attacks": '[{name = "pgd", steps = 20}, "noise"]', "budgets": '["linf:0.001", "linf:0.002"]', "data": '["bundled"]', "clips": "24", "batch_size": "8"}
+HERE = {"attacks": '[{name = "pgd", steps = 40, full = true}, "noise"]', "budgets": '["linf:0.001", "linf:0.002"]', "data": '["bundled"]', "clips": "60", "batch_size": "5",
+        "seeds": "[0, 1]", "audio": '"sample:1"'}
 
 
 @click.command()
 @click.option("--run", type=click.Path(path_type=Path), help="Take the item times of this run of `evaluate`.")
-@click.option("--measure", is_flag=True, help="Also time the driver, and `evaluate` with one and two workers.")
+@click.option("--measure", is_flag=True, help="Also time `evaluate` with one and two workers.")
+@click.option("--driver", type=click.Path(path_type=Path), default=Path("results/scale.json"), show_default=True, help="What a row and a task cost the driver.")
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Of the leaderboard.")
 @click.option("--quick", is_flag=True, help="A hundredth of the clips and few workers; the figures mean nothing.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True)
 @click.option("--page", type=click.Path(path_type=Path), default=Path("docs/scale.md"), show_default=True, help="Filled between its marks.")
-def main(run, measure, seeds, quick, out, page):
+def main(run, measure, driver, seeds, quick, out, page):
     """Simulate the leaderboard on clusters of many sizes."""
     if run:
         keep(times(run), out / "scale_times.csv")
     source = out / "scale_times.csv"
     if not source.is_file():
         raise click.UsageError(f"{source} is not there: name a run with --run")
+    row, issue = driver_costs(driver)
     if measure:
-        keep(measured(), out / "scale_measured.csv")
+        keep(measured(row, issue), out / "scale_measured.csv")
     crafts, found = read(source), read(out / "scale_measured.csv") if (out / "scale_measured.csv").is_file() else []
-    row = float(found[0]["driver_seconds_a_row"]) if found else Machine.row
     start = float(found[0]["start_seconds"]) if found else Machine.start
     sizes = [(workers, 1) for workers in (WORKERS[:3] if quick else WORKERS)] + [*(((8, 2),) if quick else PARTED)]
     tasks = leaderboard(crafts, CLIPS // 100 if quick else CLIPS, seeds)
-    lines = [line(tasks, Machine(workers // parts, start=start, row=row), parts) for workers, parts in sizes]
+    lines = [line(tasks, Machine(workers // parts, start=start, row=row, issue=issue), parts) for workers, parts in sizes]
     keep(lines, out / "scale_simulation.csv")
     draw(lines, out / "scale_simulation.svg")
-    text = words(crafts, tasks, lines, found, Machine(1, start=start, row=row), seeds)
+    text = words(crafts, tasks, lines, found, Machine(1, start=start, row=row, issue=issue), seeds)
     click.echo(text)
     if not quick:
         fill(page, text)
@@ -95,17 +99,21 @@ def leaderboard(crafts: list[dict], clips: int, seeds: int) -> list[tuple[float,
 
 
 def line(tasks: list[tuple[float, int]], machine: Machine, parts: int) -> dict:
-    """The figures of one cluster; of several parts, the last one counts."""
-    work, rows = sum(seconds for seconds, _ in tasks), sum(rows for _, rows in tasks)
-    runs = [simulate(tasks[part::parts], machine, seed=part) for part in range(parts)]
-    seconds, workers = max(run.seconds for run in runs), machine.workers * parts
+    """The figures of one cluster, means of several runs; of several parts, the last one counts."""
+    work, rows, workers = sum(seconds for seconds, _ in tasks), sum(rows for _, rows in tasks), machine.workers * parts
+    runs = [[simulate(tasks[part::parts], machine, seed=parts * number + part) for part in range(parts)] for number in range(RUNS)]
+    seconds = statistics.mean(max(part.seconds for part in run) for run in runs)
+
+    def counted(key: str) -> float:
+        return round(statistics.mean(sum(getattr(part, key) for part in run) for run in runs), 1)
+
     return {"workers": workers, "parts": parts, "hours": round(seconds / 3600, 3), "efficiency": round(work / workers / seconds, 4),
             "machine_hours": round(workers * seconds / 3600, 1), "rows_a_second": round(rows / seconds, 1),
-            "driver_busy": round(max(run.driver_busy / run.seconds for run in runs), 3), "node_failures": sum(run.failures for run in runs),
-            "tasks_again": sum(run.again for run in runs), "tasks_twice": sum(run.twice for run in runs)}
+            "driver_busy": round(statistics.mean(max(part.driver_busy / part.seconds for part in run) for run in runs), 3),
+            "node_failures": counted("failures"), "tasks_again": counted("again"), "tasks_twice": counted("twice")}
 
 
-def measured() -> list[dict]:
+def measured(row: float, issue: float) -> list[dict]:
     """What one and two workers take here, and what the simulation says from the item times of the first."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.toml").write_text("".join(f"{key} = {value}\n" for key, value in HERE.items()))
@@ -114,14 +122,13 @@ def measured() -> list[dict]:
         walls = {workers: timed(folder, f"with-{workers}", workers) for workers in (1, 2)}
         items = [json.loads(one) for one in (Path(folder) / "with-1" / "timing.jsonl").read_text("ascii").splitlines()]
     tasks = [(one["attack_seconds"] + one["scoring_seconds"], one["rows"]) for one in items]
-    row = driver_seconds_a_row()
     rows = []
     for workers, wall in walls.items():
-        calm = Machine(workers, a_node=workers, start=spawn if workers > 1 else 0.0, row=row, failures_a_day=0.0, slow_share=0.0, spread=0.0)
+        calm = Machine(workers, a_node=workers, start=spawn if workers > 1 else 0.0, row=row, issue=issue, failures_a_day=0.0, slow_share=0.0, spread=0.0)
         predicted = fixed + simulate(tasks, calm).seconds
         rows.append({"workers": workers, "predicted_seconds": round(predicted, 2), "measured_seconds": round(wall, 2), "ratio": round(predicted / wall, 3),
                      "items": len(tasks), "item_seconds": round(sum(seconds for seconds, _ in tasks), 2), "fixed_seconds": round(fixed, 2),
-                     "start_seconds": round(spawn, 2), "driver_seconds_a_row": round(row, 6)})
+                     "start_seconds": round(spawn, 2)})
     return rows
 
 
@@ -136,45 +143,11 @@ def seconds_of(words: list[str], folder: str) -> float:
     return time.perf_counter() - started
 
 
-def driver_seconds_a_row(seeds: int = 100) -> float:
-    """What writing a row costs the process that writes: its own code, fed by an engine that does no work."""
-    from speechadv.evaluation.folder import claimed
-    from speechadv.evaluation.run import no_bar, prepare, produce
-    from speechadv.evaluation.settings import EvaluationConfig
-    from speechadv.evaluation.work import Done
-
-    class Idle:
-        """Gives rows that were never worked for."""
-
-        made = 0.0
-
-        def run(self, items, worker):
-            for item in items:
-                started = time.perf_counter()
-                rows = [made_up(item, place) for place in range(len(item.names))]
-                self.made += time.perf_counter() - started
-                yield Done(item, rows)
-
-        def status(self):
-            return ""
-
-    config = EvaluationConfig(attacks=["noise"], budgets=["linf:0.002"], data=["bundled"], seeds=list(range(seeds)), batch_size=64, audio="sample:1", quality=[])
-    with tempfile.TemporaryDirectory() as folder:
-        plan, engine = prepare(config, Path(folder) / "run"), Idle()
-        with claimed(plan.out, config, plan.environment):
-            started = time.perf_counter()
-            produce(plan, engine, no_bar, print)
-            return (time.perf_counter() - started - engine.made) / len(plan.order)
-
-
-def made_up(item, place: int) -> dict:
-    """A row without sound."""
-    from speechadv.evaluation.rows import ROW_KEYS
-
-    (cell,) = item.cells
-    known = {"clip": item.names[place], "label": item.labels[place], "clean_prediction": "yes", "adversarial_prediction": "no", "linf": 0.002, "passes": 1, "queries": 1,
-             "snr_db": 30.0, "masking_excess_db": 1.0, "reached": False, **{key: getattr(cell, key) for key in ("model", "defense", "attack", "threat", "adaptive", "budget", "seed")}}
-    return {key: known.get(key) for key in ROW_KEYS}
+def driver_costs(path: Path) -> tuple[float, float]:
+    """Seconds of the driver for a row and for a task, as `python -m benchmarks --only scale` has measured them."""
+    if not path.is_file():
+        raise click.UsageError(f"{path} is not there: python -m benchmarks --only scale makes it")
+    return costs(json.loads(path.read_text("utf-8"))["writing"])
 
 
 def words(crafts: list[dict], tasks: list[tuple[float, int]], lines: list[dict], found: list[dict], machine: Machine, seeds: int) -> str:
@@ -191,8 +164,8 @@ def words(crafts: list[dict], tasks: list[tuple[float, int]], lines: list[dict],
     return "\n".join([
         f"The leaderboard: {said}; {seeds} seeds, as the threats of the config put them together ({len(crafts)} attacks on one model and defense each), on all clips: "
         f"{rows:,} rows, {work / 3600:,.0f} hours of one worker, {len(tasks):,} tasks of about {TASK:.0f} s.", "", *table, "",
-        f"It is assumed, not measured, that the driver spends {1000 * machine.row:.2f} ms on a row and {1000 * machine.issue:.0f} ms on a task; then it takes at most {1 / machine.row:,.0f} rows a second; with these attacks "
-        f"that is the work of {each:,.0f} workers. Beyond, take parts with a driver each (`--shard I/N`, then `merge`), as in the last lines.", *here, ""])
+        f"The driver spends {1000 * machine.row:.2f} ms on a row and {1000 * machine.issue:.1f} ms on a task ([results/scale.md](../results/scale.md)): it takes at most {1 / machine.row:,.0f} rows a second, "
+        f"and of these attacks the work of {each:,.0f} workers. Beyond, take parts with a driver each (`--shard I/N`, then `merge`), as in the last lines.", *here, ""])
 
 
 def fill(page: Path, text: str) -> None:

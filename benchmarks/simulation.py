@@ -19,17 +19,17 @@ class Machine:
     Attributes:
         workers: processes that make rows, `a_node` of them on a node.
         start: until a worker does its first task.
-        issue: of the driver, for each task; `row`: of the driver, for each row that comes back.
+        issue: of the driver, for each task; `row`: of the driver, for each row that comes back. `benchmarks.scale` measures both.
         failures_a_day: of a node, exponentially distributed; `down`: until it is back; `noticed`: until the driver knows.
-        slow_share: of the nodes that take `slow` times as long; all others differ by a standard deviation of `spread`.
+        slow_share: of the nodes that take `slow` times as long; all others differ by a standard deviation of `spread`, their mean speed is 1.
         ahead: tasks in flight for each worker; `late`: times as long as the median, then a task is issued once more when nothing waits.
     """
 
     workers: int
     a_node: int = 16
     start: float = 10.0
-    issue: float = 0.001
-    row: float = 0.0005
+    issue: float = 0.0
+    row: float = 0.0
     failures_a_day: float = 1.0
     down: float = 300.0
     noticed: float = 10.0
@@ -80,8 +80,9 @@ class _Run:
 
     def all(self) -> Outcome:
         machine = self.machine
-        for first in range(0, machine.workers, machine.a_node):
-            self.env.process(self.node(min(machine.a_node, machine.workers - first)))
+        sizes = [min(machine.a_node, machine.workers - first) for first in range(0, machine.workers, machine.a_node)]
+        for workers, pace in zip(sizes, self.paces(len(sizes))):
+            self.env.process(self.node(workers, pace))
         self.env.run(until=self.env.process(self.driver()))
         self.found.seconds = self.env.now
         return self.found
@@ -133,9 +134,14 @@ class _Run:
             self.found.twice += 1
             self.send(task)
 
-    def node(self, workers: int):
+    def paces(self, nodes: int) -> list[float]:
+        """How long each node takes for a second's work."""
+        usual = [max(0.5, self.draw.gauss(1.0, self.machine.spread)) for _ in range(nodes)]
+        speed = statistics.mean(1 / pace for pace in usual)
+        return [self.machine.slow if self.draw.random() < self.machine.slow_share else pace * speed for pace in usual]
+
+    def node(self, workers: int, pace: float):
         """A machine: its workers, until it fails; then, after a while, new ones."""
-        pace = self.machine.slow if self.draw.random() < self.machine.slow_share else max(0.5, self.draw.gauss(1.0, self.machine.spread))
         while True:
             running = [self.env.process(self.worker(pace)) for _ in range(workers)]
             rate = self.machine.failures_a_day / 86400

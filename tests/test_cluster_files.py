@@ -1,7 +1,10 @@
 """The files in docs/cluster as far as they can be checked without Slurm and Kubernetes."""
+import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +74,37 @@ def test_script_runs_what_it_should(tmp_path):
     assert done.returncode == 0, done.stderr
     assert words[words.index("--address") + 1] == "n7:6379" and words[words.index("--min-nodes") + 1] == "2"
     assert words[words.index("--") + 2 :] == ["evaluate", "my config.toml", "--out", "runs/my", "--engine", "ray", "--address", "auto"]
+
+
+OWN_SPACE = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc"]  # `ray stop` ends every Ray process that it sees
+LOOPBACK = r"""
+set -e
+ip link set lo up; mkdir -p /tmp/ray; mount -t tmpfs none /tmp/ray
+ray start --head --port 6379 --num-cpus 0 --disable-usage-stats --node-ip-address 127.0.0.1
+ray start --address 127.0.0.1:6379 --disable-usage-stats
+speechadv evaluate my.toml --out runs/my --engine ray --address auto
+ray stop
+SLURM_JOB_NODELIST=n7 SLURM_JOB_NUM_NODES=1 SLURM_CPUS_PER_TASK=2 bash "$1" my.toml runs/slurm
+cmp runs/my/rows.jsonl runs/slurm/rows.jsonl
+"""
+
+
+@pytest.mark.cluster
+def test_commands_and_script_on_loopback(tmp_path):
+    """The commands of the page, and the script with the real `ray symmetric-run`; Slurm's programs are stand-ins. The same rows from both."""
+    pytest.importorskip("ray")
+    tried = subprocess.run([*OWN_SPACE, "ip", "link", "set", "lo", "up"], capture_output=True) if shutil.which("unshare") and shutil.which("ip") else None
+    if tried is None or tried.returncode:
+        pytest.skip("no network space of its own can be had here")
+    for name, body in (("scontrol", "echo 127.0.0.1"), ("srun", 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "my.toml").write_text('attacks = [{name = "pgd", steps = 2}]\nbudgets = ["linf:0.002"]\ndata = ["bundled"]\nclips = 4\nbatch_size = 1\nthreats = ["adaptive"]\n')
+    programs = Path(sys.executable).parent
+    done = subprocess.run([*OWN_SPACE, "bash", "-c", LOOPBACK, "bash", str(FOLDER / "slurm.sh")], cwd=tmp_path, capture_output=True, text=True, timeout=280, env=os.environ | {
+        "PATH": f"{tmp_path}:{programs}:{os.environ['PATH']}", "VENV": str(programs.parent), "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0", "RAY_agent_register_timeout_ms": "200000"})
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert (tmp_path / "runs" / "slurm" / "rows.jsonl").read_bytes().count(b"\n") == 4
 
 
 @pytest.mark.parametrize("line", sorted(set(re.findall(r"^(speechadv .*?|ray .*?) *(?:#.*)?$", PAGE, re.M))))

@@ -69,7 +69,8 @@ def show(voice: Voice, head: list[str], lines: list[list[str]], flags: list[dict
     say_flags(voice, flags)
     if not flags:
         voice.say("no sanity flag was raised")
-    voice.say(f"tables: {shown(out / 'table.md')}, table.csv, table.tex; listen: {shown(out / 'index.html')}")
+    page = f"; listen: {shown(out / 'index.html')}" if (out / "index.html").exists() else ""
+    voice.say(f"tables: {shown(out / 'table.md')}, table.csv, table.tex{page}")
 
 
 def say_flags(voice: Voice, flags: list[dict]) -> None:

@@ -1,9 +1,11 @@
 """Runs of parts of the same clips put together, as one run of all the clips would have written them. Neither data nor models are needed."""
+import contextlib
 import filecmp
 import json
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any, Callable, Container, Iterable, Iterator, Sequence
 
 from .. import audio
 from ..errors import InputError, shown
@@ -91,10 +93,71 @@ def united(found: Iterable[tuple[Path, Iterable[Row]]], key: Callable[[Row], tup
         for row in own:
             before = rows.setdefault(key(row), row)
             if before != row:
-                where = differing(before, row)
-                raise InputError(f"'{shown(file)}': contradicts another run in {shown(', '.join(map(str, key(row))))}: '{where}' is "
-                                 f"{shown(repr(row.get(where)))[:80]}, and {shown(repr(before.get(where)))[:80]} there")
+                raise contradiction(file, key(row), row, before)
     return rows
+
+
+def contradiction(file: Path, key: tuple, row: Row, before: Row) -> InputError:
+    """The error that a file holds another row of a key than a file before it."""
+    where = differing(before, row)
+    return InputError(f"'{shown(file)}': contradicts another run in {shown(', '.join(map(str, key)))}: '{where}' is "
+                      f"{shown(repr(row.get(where)))[:80]}, and {shown(repr(before.get(where)))[:80]} there")
+
+
+class United:
+    """The rows of several runs, each key once: of a row stays in memory where it stands and a hash of it, eighteen bytes.
+
+    Args:
+        parts: the runs.
+        order: the place of each cell of their config, by its key.
+
+    Attributes:
+        sound: the names of files in the rows.
+
+    Raises:
+        InputError: two runs hold different rows of one key, or one holds a row that the config has no cell for. DataError: a line is broken.
+    """
+
+    def __init__(self, parts: Sequence[Part], order: dict[tuple, int]):
+        self._files, self._order = [part.run / ROWS for part in parts], order
+        self._clips: dict[str, int] = {}
+        self._found: dict[tuple, tuple[array, array, array]] = {}  # by cell, a clip each: file (-1 for none), offset, hash
+        self.sound: set[str] = set()
+        for number, file in enumerate(self._files):
+            for offset, row in row_files.each_finished(file):
+                if row_files.cell_key(row) not in order:
+                    raise InputError(f"'{shown(parts[number].run)}': the config has no cell {shown(', '.join(map(str, row_files.cell_key(row))))}, but the run has rows of it")
+                self._add(number, offset, row)
+
+    def _add(self, number: int, offset: int, row: Row) -> None:
+        clip, mark = self._clips.setdefault(row["clip"], len(self._clips)), hash(row_files.encode(row))
+        files, offsets, marks = self._found.setdefault(row_files.cell_key(row), (array("h"), array("q"), array("q")))
+        missing = clip + 1 - len(files)
+        if missing > 0:
+            files.extend([-1] * missing)
+            offsets.extend([0] * missing)
+            marks.extend([0] * missing)
+        if files[clip] < 0:
+            files[clip], offsets[clip], marks[clip] = number, offset, mark
+            self.sound.update(row[key] for key in row_files.AUDIO_KEYS if row[key])
+        elif marks[clip] != mark:
+            (before,) = row_files.at(self._files[files[clip]], [offsets[clip]])
+            raise contradiction(self._files[number], row_files.key(row), row, before)
+
+    def __contains__(self, key: tuple) -> bool:
+        files, clip = self._found.get(key[:-1], ((), (), ()))[0], self._clips.get(key[-1])
+        return clip is not None and clip < len(files) and files[clip] >= 0
+
+    def rows(self) -> Iterator[Row]:
+        """All of them in the order of a finished run."""
+        names = sorted(self._clips)
+        with contextlib.ExitStack() as stack:
+            readers = [stack.enter_context(open(file, "rb")) for file in self._files]
+            for cell in sorted(self._found, key=self._order.__getitem__):
+                files, offsets, _ = self._found[cell]
+                for clip in (self._clips[name] for name in names):
+                    if clip < len(files) and files[clip] >= 0:
+                        yield row_files.row_at(readers[files[clip]], offsets[clip])
 
 
 def _certificates(parts: Sequence[Part], out: Path) -> dict[str, Any]:
@@ -107,30 +170,26 @@ def _certificates(parts: Sequence[Part], out: Path) -> dict[str, Any]:
 def _rows(parts: Sequence[Part], out: Path) -> dict[str, Any]:
     from ..report.page import write_page
     from ..report.tables import write_tables
+    from .run import PAGE_ROWS
 
-    found = united(((part.run / ROWS, row_files.read_finished(part.run / ROWS)) for part in parts), row_files.key)
+    found = United(parts, {cell.key: place for place, cell in enumerate(cells(parts[0].config))})
     damaged = united(((part.run / corrupted.ROWS, corrupted.read(part.run / corrupted.ROWS)) for part in parts), corrupted.key)
-    order = {cell.key: place for place, cell in enumerate(cells(parts[0].config))}
-    strange = next((key for key in found if key[:-1] not in order), None)
-    if strange:
-        raise InputError(f"'{shown(parts[0].run)}': the config has no cell {shown(', '.join(map(str, strange[:-1])))}, but a run has rows of it")
-    rows = [found[key] for key in sorted(found, key=lambda key: (order[key[:-1]], key[-1]))]
-    sound = {row[key] for row in rows for key in row if key.endswith("_audio") and row[key]}
-    files = _files(parts, sound | {row["audio"] for row in damaged.values() if row["audio"]})
+    files = _files(parts, found.sound | {row["audio"] for row in damaged.values() if row["audio"]})
     probes = _probes(parts)
     with claimed(out, parts[0].config, _environment(parts)):
         for name, source in files.items():
             _copy(source, out / name)
         _write_lines(parts, out, found)
-        row_files.rewrite(out / ROWS, rows)
+        row_files.rewrite(out / ROWS, found.rows())
         if damaged:
             groups = {key[:-1]: place for place, key in enumerate(reversed(damaged))}
             corrupted.rewrite(out / corrupted.ROWS, [damaged[key] for key in sorted(damaged, key=lambda key: (-groups[key[:-1]], key[-1]))])
-        sweep(out, sound)
+        sweep(out, found.sound)
         if probes is not None:
             write_json(out / PROBES, probes)
         result = write_tables(out)
-        write_page(out)
+        if result["rows"] <= PAGE_ROWS:
+            write_page(out)
     return result
 
 
@@ -174,7 +233,7 @@ def _copy(source: Path, target: Path) -> None:
         audio.write_bytes(target, source.read_bytes())
 
 
-def _write_lines(parts: Sequence[Part], out: Path, found: dict[tuple, Row]) -> None:
+def _write_lines(parts: Sequence[Part], out: Path, found: Container[tuple]) -> None:
     """Seconds of all the runs, and what failed in one of them and was made in none."""
     times = b"".join((part.run / TIMING).read_bytes() for part in parts if (part.run / TIMING).is_file())
     audio.write_bytes(out / TIMING, times)

@@ -1,4 +1,7 @@
 """What runs on a node of a cluster: the work of a process, in a folder of its own, with everything that it wrote sent back as bytes."""
+import contextlib
+import os
+import shutil
 import sys
 import tempfile
 import time
@@ -10,6 +13,8 @@ import numpy as np
 
 from ..errors import SpeechAdvError, shown
 from .blocks import Block, Doing, Done, persistently
+
+SHARED_MEMORY, ROOM = "/dev/shm", 1 << 30  # bytes: a task makes 70 MB at the most
 
 
 @dataclass
@@ -69,7 +74,7 @@ def work_on(setup: Setup, sound: np.ndarray, items: Sequence[Block], files: dict
     check_version(setup.version)
     worker = _worker_of(setup)
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="speechadv-") as folder:
+    with tempfile.TemporaryDirectory(prefix="speechadv-", dir=_in_memory()) as folder:
         worker.run = Path(folder)
         put(worker.run, files)
         results = []
@@ -78,6 +83,14 @@ def work_on(setup: Setup, sound: np.ndarray, items: Sequence[Block], files: dict
             done.item = None  # who sent it has it
             results.append((done, taken(worker.run, files)))
         return Back(node(), time.perf_counter() - started, results)
+
+
+def _in_memory() -> str | None:
+    """A folder in memory, where there is one with room: what is written goes to the driver at once, and a disk would be made to flush each file."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(SHARED_MEMORY).free >= ROOM and os.access(SHARED_MEMORY, os.W_OK):
+            return SHARED_MEMORY
+    return None
 
 
 def _worker_of(setup: Setup) -> Doing:

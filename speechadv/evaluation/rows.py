@@ -3,7 +3,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, Iterable, Iterator, Sequence
 
 from ..audio import write_pieces
 from ..errors import DataError, SpeechAdvError, shown
@@ -106,10 +106,15 @@ def at(path: Path, offsets: Iterable[int]) -> Iterator[Row]:
     """The rows of lines that `each` has found whole, in the order of their offsets here."""
     with open(path, "rb") as file:
         for offset in offsets:
-            file.seek(offset)
-            row = json.loads(file.readline())
-            del row[CHECK]
-            yield row
+            yield row_at(file, offset)
+
+
+def row_at(file: BinaryIO, offset: int) -> Row:
+    """One of them."""
+    file.seek(offset)
+    row = json.loads(file.readline())
+    del row[CHECK]
+    return row
 
 
 def read(path: Path) -> tuple[list[Row], list[int]]:

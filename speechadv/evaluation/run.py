@@ -34,7 +34,7 @@ from .sounds import clean_path, sweep, waveforms
 from .work import Done, Item, Worker, fingerprint
 
 Bar = Callable[[int, str], ContextManager[Callable[[int], None]]]
-PAGE_ROWS = 200_000  # beyond, no browser can hold the page, nor the driver what it is made from
+PAGE_ROWS = 100_000  # beyond, the page is one that browsers open slowly, and making it takes nine kilobytes of memory a row: `speechadv report` does it when asked
 
 
 @contextlib.contextmanager

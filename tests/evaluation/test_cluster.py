@@ -1,4 +1,5 @@
 """A real cluster on this machine, and what goes wrong on one: nothing is lost, nothing doubled, and the table is the same."""
+import contextlib
 import itertools
 import json
 import os
@@ -80,7 +81,7 @@ class Pair:
     """A node, and a second one when it is asked for, slow, in another folder and without data."""
 
     def __init__(self, nodes, elsewhere):
-        self.nodes, self.elsewhere, self._second = nodes, elsewhere, None
+        self.nodes, self.elsewhere, self._second, self._third = nodes, elsewhere, None, None
         self.first = nodes.add()
 
     def second(self, **environment):
@@ -94,11 +95,21 @@ class Pair:
                 os.chdir(here)
         self.nodes.wait_for(2)
 
+    @contextlib.contextmanager
+    def third(self):
+        """One more for a while."""
+        self._third = self.nodes.add()
+        self.nodes.wait_for(3)
+        yield
+        self.nodes.lose(self._third)
+        self._third = None
+        self.nodes.wait_for(1 if self._second is None else 2)
+
     def remove_second(self):
         if self._second is not None:
             self.nodes.lose(self._second)
             self._second = None
-            self.nodes.wait_for(1)
+            self.nodes.wait_for(1 if self._third is None else 2)
 
 
 @pytest.fixture(scope="module")
@@ -196,22 +207,37 @@ def test_a_node_that_joins_late_gets_work(engine, nodes, tmp_path):
     assert sorted(found) == sorted(f"w{number}" for number in range(len(found)))
 
 
-def test_a_node_with_another_version_is_refused_at_the_start(nodes, settings, tmp_path):
-    """A real copy of the package with another version on it, which is what that node imports."""
-    copy = shutil.copytree(Path(speechadv.__file__).parent, tmp_path / "other" / "speechadv", ignore=shutil.ignore_patterns("__pycache__", "weights", "bundled"))
+@pytest.fixture(scope="module")
+def another(tmp_path_factory):
+    """The folder of a real copy of the package with another version on it, for a node to import."""
+    copy = shutil.copytree(Path(speechadv.__file__).parent, tmp_path_factory.mktemp("other") / "speechadv", ignore=shutil.ignore_patterns("__pycache__", "weights", "bundled"))
     text = (copy / "__init__.py").read_text("utf-8")
     (copy / "__init__.py").write_text(text.replace(f'__version__ = "{speechadv.__version__}"', '__version__ = "9.9.9"'), encoding="utf-8")
+    return str(copy.parent)
+
+
+def refused(process):
+    """One line that names both versions. Returns what is on standard output."""
+    printed, err = process.communicate(timeout=240)
+    assert process.returncode == 2 and "has speechadv 9.9.9" in err and f"this process has {speechadv.__version__}" in err and err.count("\n") == 1, err
+    return printed
+
+
+@pytest.mark.parametrize("late", (False, True), ids=("at the start", "on the way"))
+def test_a_node_with_another_version_is_refused(nodes, settings, tmp_path, another, late):
+    """Before anything is written; where it joins later, what is finished is kept."""
     config, out = tmp_path / "config.toml", tmp_path / "run"
-    config.write_text(configs.dumps(settings()))
+    config.write_text(configs.dumps(settings(clips=12, seeds=list(range(300)))))
     nodes.remove_second()
-    nodes.second(PYTHONPATH=str(copy.parent))
-    try:
+    if late:
         process = driver(nodes, config, out, tmp_path)
-        printed, err = process.communicate(timeout=240)
+        lines = wait_for_rows(out, 0)
+    nodes.second(PYTHONPATH=another)
+    try:
+        printed = refused(process if late else driver(nodes, config, out, tmp_path))
     finally:
         nodes.remove_second()
-    assert process.returncode == 2 and not printed and not out.exists(), err
-    assert "has speechadv 9.9.9" in err and f"this process has {speechadv.__version__}" in err and err.count("\n") == 1
+    assert not printed and (out / "rows.jsonl").read_bytes().count(b"\n") >= lines if late else not out.exists()
 
 
 def test_addresses_without_a_cluster():
@@ -221,11 +247,12 @@ def test_addresses_without_a_cluster():
 
 
 def test_a_node_that_leaves_takes_nothing_with_it(engine, nodes, settings, undisturbed, tmp_path, no_page):
-    """`make cluster-demo` in small: the second node is killed once the first rows are there; the same rows, tables and sound byte for byte."""
+    """`make cluster-demo` with three nodes: the second is killed once the first rows are there; the same rows, tables and sound byte for byte."""
     from benchmarks.cluster_demo import lose_a_node
 
     nodes.second()
-    assert lose_a_node(settings(**LONG), tmp_path, engine, nodes.remove_second, alone=undisturbed) == []
+    with nodes.third():
+        assert lose_a_node(settings(**LONG), tmp_path, engine, nodes.remove_second, alone=undisturbed) == []
 
 
 def driver(nodes, config, out, folder=None):
