@@ -6,17 +6,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
 from _evaluating import evaluation_recipe
+from _training import origins
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "speechadv/models/weights"
 RARE = ("on", "off")  # few clips in the test list: told apart
-CREDITS = {
-    "data": "recordings: 14,654 clips of Speech Commands 0.01 and 0.02 (Pete Warden, Google, 2018, CC BY 4.0), its training split; training only: 9,800 "
-            "clips of training speakers, resynthesised from log-mel spectrograms of the same data set",
-    "teachers": [
-        {"name": "KWT-1", "origin": "ARM-software/keyword-transformer", "revision": "237e4097afd4f6851e0b82f0a8d65c2dfe8eae30", "licence": "Apache-2.0"},
-        {"name": "BC-ResNet-2, 35 words", "origin": "re9ulus/BC-ResNet", "revision": "086ce35", "licence": "MIT"},
-    ],
-}
 STAGES = ("", " --config continue.toml")  # of a training recipe, in order
 RECIPE_OF = {"resnet": "train_standard", "resnet-at": "train_adversarial"}
 
@@ -37,9 +30,10 @@ def write_cards(run: Path) -> None:
     for model in dict.fromkeys(cell["model"] for cell in content["cells"]):
         path = WEIGHTS / f"{model}.json"
         card = json.loads(path.read_text(encoding="utf-8"))
-        recipe = RECIPE_OF[model]
-        commands = [f"python recipes/{recipe}/run.py{stage} --out runs/{recipe}-{n}" for n, stage in enumerate(STAGES, 1)]
-        card |= CREDITS | {"command": " && ".join(commands)}
+        card |= origins(card)
+        if recipe := RECIPE_OF.get(model):  # the others come from recipes/train_zoo, which wrote its command itself
+            commands = [f"python recipes/{recipe}/run.py{stage} --out runs/{recipe}-{n}" for n, stage in enumerate(STAGES, 1)]
+            card["command"] = " && ".join(commands)
         card["results"]["test"] = results(content["cells"], content["classes"], model)
         path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         click.echo(f"{model}: {json.dumps(card['results']['test'])}")

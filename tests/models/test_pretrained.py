@@ -11,6 +11,7 @@ from speechadv.errors import SpeechAdvError
 from speechadv.models.pretrained import WEIGHTS, card_path, load_checkpoint, load_pretrained, read_card, save_model
 from speechadv.registry import create
 
+ZOO = ["resnet", "resnet-at", "tc_resnet8"]
 CARD = {"name": "mine", "architecture": "tc_resnet8", "configuration": {"widths": [4, 4, 8]}, "seed": 3}
 CARD_KEYS = {"name", "weights", "sha256", "parameters", "task", "labels", "data", "recipe", "seed", "command", "results", "architecture", "configuration"}
 
@@ -112,6 +113,13 @@ def test_a_result_that_is_no_number_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="[Oo]ut of range"):
         save_model(create("model", "tc_resnet8", ("yes", "no"), widths=[4, 4, 8]), {**CARD, "results": {"accuracy": float("nan")}}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_in_the_package():
+    """The list that README.md and the leaderboard are about; all together it stays small."""
+    assert list_models() == ZOO
+    assert sum(path.stat().st_size for path in WEIGHTS.glob("*.safetensors")) < 10_000_000
+    assert {path.stem for path in WEIGHTS.glob("*.json")} == set(ZOO)
 
 
 def test_an_unknown_name():
