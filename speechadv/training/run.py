@@ -59,7 +59,7 @@ def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: st
         model = new_model(config, task.labels).to(device)
         task = replace(task, labels=tuple(model.labels))
         material = group.one_a_machine(lambda: gather(config, task, model.sample_rate))
-        train_set, validation = material.train, material.validation
+        train_set, validation = material.train.first(config.training_clips, config.seed), material.validation
         views = Views(train_set.clips, material.noises, train_set.silence, config.augmentation, config.seed, model.sample_rate, config.teaching)
         teachers = new_teachers(config, train_set.labels, model.sample_rate, device)
         adversary = config.adversary.budget if config.adversary else None

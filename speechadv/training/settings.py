@@ -112,6 +112,7 @@ class TrainingConfig:
     unlabelled: list[str] = field(default_factory=list)  # folders of sound that only training may see, and of whose labels it knows nothing: teachers label it
     split: str = "train"
     unknown: float = 1.0  # clips of `_unknown_` as a multiple of a keyword's mean number; 0 stands for all there are
+    training_clips: int = 0  # a random part of so many clips is learned from; 0 stands for all
     seed: int = 0
     epochs: int = 60
     batch_size: int = 128
@@ -139,7 +140,7 @@ class TrainingConfig:
         for key in ("epochs", "learning_rate", "validate_every"):
             require(getattr(self, key) > 0, key, "a positive number", getattr(self, key))
         require(0 <= self.averaging < 1, "averaging", "0 to below 1", self.averaging)
-        for key in ("views", "weight_decay", "label_smoothing", "validation_clips", "warmup_epochs", "seed", "patience", "watched_clips"):
+        for key in ("views", "weight_decay", "label_smoothing", "validation_clips", "warmup_epochs", "seed", "patience", "watched_clips", "training_clips"):
             require(getattr(self, key) >= 0, key, "0 or more", getattr(self, key))
         require(0 <= self.noise_sigma < 1, "noise_sigma", "0 to below 1 (full scale)", self.noise_sigma)
         taught = bool(self.teaching.models)

@@ -129,9 +129,9 @@ def test_patience_ends_a_run_and_keeps_the_best(small, tmp_path, monkeypatch):
 
 
 def test_training_clips_are_watched(small, tmp_path):
-    card, rows, _ = go(small(epochs=2, watched_clips=5, adversary=Adversary(steps=[[0, 1]], budget="snr:30")), tmp_path / "run")
+    card, rows, lines = go(small(epochs=2, watched_clips=5, training_clips=20, adversary=Adversary(steps=[[0, 1]], budget="snr:30")), tmp_path / "run")
     assert all(0 <= row["train_robust_accuracy"] <= 1 and row["train_accuracy"] * 5 == pytest.approx(round(row["train_accuracy"] * 5)) for row in rows)
-    assert "train_robust_accuracy" in card["results"]["validation"]
+    assert "train_robust_accuracy" in card["results"]["validation"] and any(", 20 training and 12 validation clips" in line for line in lines)
 
 
 def sounds(folder, *names, seconds=1.0):
