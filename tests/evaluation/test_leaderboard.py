@@ -134,7 +134,7 @@ def test_multiply_adds_and_parameters_of_a_known_network():
 def test_multiply_adds_hold_the_front_end(tiny):
     with torch.no_grad():
         frames = tiny.frontend(torch.zeros(1, 16000)).shape[2]
-    bank = frames * 20 * 257
+    bank = frames * 20 * tiny.frontend.bins
     shapes, inside = [], 0
     hooks = [module.register_forward_hook(lambda module, _, out: shapes.append((module, out))) for module in tiny.modules() if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear))]
     with torch.no_grad():
