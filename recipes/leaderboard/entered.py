@@ -9,7 +9,7 @@ from typing import Callable, Sequence
 
 from _files import put
 
-NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 FILES = (".safetensors", ".tflite", ".onnx", ".pt", ".pt2")
 VARIABLE = "SPEECHADV_MODELS"  # a folder with files that are not in the repository
 MODELS = "models"  # folder of the board that holds copies
@@ -48,7 +48,7 @@ def read_entry(path: Path) -> Entry:
 
     named = f"entry '{shown(path.name)}'"
     if not NAME.fullmatch(path.stem):
-        raise ConfigError(f"{named}: expected a name of small letters, digits, dots and dashes")
+        raise ConfigError(f"{named}: expected a name of small letters, digits, dots, dashes and underscores")
     try:
         entry = configs.from_dict(Entry, configs.read(path), named)
     except ConfigError as problem:

@@ -1,5 +1,6 @@
 """The leaderboard: every entry under the same attacks on the same clips. See README.md beside this file."""
 import json
+import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
 from _evaluating import QUICK_TOLERANCE, TOLERANCE, expected_part
 from _files import inside, near, started
-from cost import clips_a_second, of_run, told
+from cost import BATCH, clips_a_second, of_run, told
 from entered import MODELS, Entry, brought, entries_of
 
 FOLDER = Path(__file__).resolve().parent
@@ -38,28 +39,45 @@ def count(context, parameter, value: str) -> int:
 @click.option("--clips", callback=count, default="400", show_default=True, help="The first so many of data/leaderboard_clips.txt, or all of the test split.")
 @click.option("--run", "runs", type=click.Choice(list(CONFIGS)), multiple=True, help="Only this run of an entry; several times.")
 @click.option("--plan", "plan_only", is_flag=True, help="Say what it would cost, and attack nothing.")
+@click.option("--tables", is_flag=True, help="Make the tables again from the rows that are there, and attack nothing.")
 @click.option("--quick", is_flag=True, help="A rehearsal: two entries, four bundled clips, a few steps.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of torch.")
 @click.option("--device", default="cpu", show_default=True)
+@click.option("--results", type=click.Path(path_type=Path, file_okay=False), help="Copy the tables and the figure there too.")
 @click.option("--check", is_flag=True, help="Compare with expected.json; exit status 1 where a number is farther away than its tolerance.")
 @click.option("--record", is_flag=True, help="Write the numbers of this board into expected.json.")
-def recipe(out, folder, wanted, clips, runs, plan_only, quick, threads, device, check, record):
-    """Attack every entry with the ensemble and with targeted PGD, and make the table from the rows."""
-    folder, notice = folder.resolve(), lambda line: click.echo(f"note: {line}", err=True)
-    entries = entries_of(folder, wanted or (QUICK_ENTRIES if quick else ()), notice)
-    chosen = None if quick else Chosen.first(clips)
-    check_board(out)
-    with inside(out):
-        works = [Work(name, brought(entry, folder, Path(".")), entry, quick, chosen) for name, entry in entries.items()]
-        if plan_only:
-            return click.echo(told([(work.name, run, work.cost(run)) for work in works for run in runs or CONFIGS]))
-        for work in works:
-            work.do(runs or tuple(CONFIGS), threads, device, notice)
+def recipe(out, folder, wanted, clips, runs, plan_only, tables, quick, threads, device, results, check, record):
+    """Attack every entry with the ensemble and with targeted PGD, and make the tables from the rows."""
+    if not tables:
+        attack(out, folder.resolve(), wanted or (QUICK_ENTRIES if quick else ()), None if quick else Chosen.first(clips), runs or tuple(CONFIGS), threads, device, plan_only)
+    if plan_only:
+        return
     lines = write(out)
+    for path in out.glob("leaderboard*.*") if results else ():
+        results.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, results / path.name)
     if record:
         record_numbers(lines, quick, clips)
     if check:
         judge(lines, quick)
+
+
+def attack(out: Path, folder: Path, wanted: Sequence[str], chosen: "Chosen | None", runs: Sequence[str], threads: int, device: str, plan_only: bool) -> None:
+    """The runs of the entries, or what they would cost. `chosen`: None in a rehearsal."""
+    from speechadv.report.leaderboard import ORDER
+
+    notice = lambda line: click.echo(f"note: {line}", err=True)
+    entries = entries_of(folder, wanted, notice)
+    check_board(out)
+    with inside(out):
+        works = [Work(name, brought(entry, folder, Path(".")), entry, chosen is None, chosen) for name, entry in entries.items()]
+        if plan_only:
+            click.echo(told([(work.name, run, work.cost(run)) for work in works for run in runs]))
+            return
+        if chosen:
+            shutil.copyfile(LIST, ORDER)
+        for work in works:
+            work.do(runs, threads, device, notice)
 
 
 def check_board(out: Path) -> None:
@@ -164,26 +182,33 @@ class Work:
         from speechadv.cli.common import Voice
         from speechadv.evaluation.run import evaluate
 
+        defended = self.defended()
         for run in runs:
             click.echo(f"{self.name}: {run}", err=True)
             evaluate(self.config(run), Path(self.name, run), threads=threads, device=device, trust=self.entry.trust, bar=Voice().bar, notice=notice,
                      shard=self.shard(run))
-        self.describe()
+            self.describe(defended)  # after each: what was stopped has its line in the tables
+        self.time(defended)
 
-    def describe(self) -> None:
-        """about.json, from the entry and its network; speed.json, unless it is there."""
-        from speechadv.evaluation.environment import hardware
+    def describe(self, defended) -> None:
+        """about.json, from the entry and its network."""
         from speechadv.evaluation.folder import write_json
         from speechadv.models.counting import multiply_adds, parameters
-        from speechadv.report.leaderboard import ABOUT, SPEED
+        from speechadv.report.leaderboard import ABOUT
 
-        defended, entry = self.defended(), self.entry
+        entry = self.entry
         about = {"name": self.name, "model": entry.model, "defense": entry.defense, "who": entry.who, "source": entry.source, "about": entry.about,
                  "parameters": parameters(defended.model), "multiply_adds": multiply_adds(defended.model)}
         write_json(Path(self.name, ABOUT), about)
+
+    def time(self, defended) -> None:
+        """speed.json, unless it is there."""
+        from speechadv.evaluation.environment import hardware
+        from speechadv.evaluation.folder import write_json
+        from speechadv.report.leaderboard import SPEED
+
         if not Path(self.name, SPEED).exists():
-            speed = {"clips_a_second": round(clips_a_second(defended), 1), "batch": 32, "processor": hardware("cpu")["processor"]}
-            write_json(Path(self.name, SPEED), speed)
+            write_json(Path(self.name, SPEED), {"clips_a_second": round(clips_a_second(defended), 1), "batch": BATCH, "processor": hardware("cpu")["processor"]})
 
 
 def write(out: Path) -> list[dict]:
