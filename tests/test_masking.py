@@ -147,13 +147,14 @@ def test_wrong_shape_and_options_are_refused():
 
 @pytest.fixture(scope="module")
 def many() -> torch.Tensor:
-    """40 clips of 150 frames, more than the loops take at a time: syllables, noise of all levels, pure tones, two tones of one power half a Bark apart, clicks, silence."""
+    """40 clips of 150 frames, more than the loops take at a time: syllables, noise of all levels, one tone, two equal tones near each other, clicks, silence."""
     time = 18816
     t = torch.arange(time) / RATE
     rows = [torch.tensor(np.pad(spoken(seed, seconds=1.1, level=level), (0, time - 17600))) for seed, level in enumerate((1.0, 0.3, 0.03, 0.003))]
     rows += [10.0**-power * gaussian(t, power).clip(-4, 4) / 4 for power in range(8)]
     rows += [level * torch.sin(2 * math.pi * hertz * t) for hertz in (50.0, 1000.0, 1015.6, 7900.0) for level in (1.0, 1e-2, 1e-4)]
-    rows += [0.3 * torch.sin(2 * math.pi * 31.25 * low * t) + 0.3 * torch.sin(2 * math.pi * 31.25 * (low + apart) * t) for low in (10, 60, 120) for apart in (1, 3, 8, 20)]
+    pairs = [(2 * math.pi * 31.25 * low, 2 * math.pi * 31.25 * (low + apart)) for low in (10, 60, 120) for apart in (1, 3, 8, 20)]
+    rows += [0.3 * torch.sin(a * t) + 0.3 * torch.sin(b * t) for a, b in pairs]
     rows += [torch.zeros(time), torch.zeros(time).index_fill(0, torch.tensor([0, 700, time - 1]), 1.0), -torch.ones(time), gaussian(t).sign()]
     return torch.stack(rows)
 

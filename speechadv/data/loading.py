@@ -87,7 +87,8 @@ def _decode_into_cache(path: Path, clips, sample_rate, length, threads, notice, 
         path.parent.mkdir(parents=True, exist_ok=True)
         _make_room(path.parent, room)
         with open(aside, "xb") as file, _kept_up(file):
-            np.lib.format.write_array_header_1_0(file, {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int16)), "fortran_order": False, "shape": (len(clips), length)})
+            form = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int16)), "fortran_order": False, "shape": (len(clips), length)}
+            np.lib.format.write_array_header_1_0(file, form)
             start, turn = file.tell(), threading.Lock()
 
             def keep(first: int, rows: np.ndarray) -> None:
