@@ -62,15 +62,21 @@ def main(run, measure, driver, seeds, quick, out, page):
         fill(page, text)
 
 
+def alone(one: dict) -> float:
+    """Seconds of an item as if its thread had had a core for itself: the processor's, where it had to share."""
+    share = min(1.0, one["attack_cpu_seconds"] / one["attack_seconds"]) if one["attack_seconds"] else 1.0
+    return share * (one["attack_seconds"] + one["scoring_seconds"])
+
+
 def times(run: Path) -> list[dict]:
-    """Seconds a clip of each craft of a run, and how much they differ from block to block."""
+    """Seconds a clip of each craft of a run in one thread, and how much they differ from block to block."""
     blocks: dict[tuple, list[dict]] = {}
     for one in map(json.loads, (run / "timing.jsonl").read_text("ascii").splitlines()):
         if one["clips"]:
             blocks.setdefault((one["model"], one["defense"], one["attack"], one["budget"]), []).append(one)
     rows = []
     for key, those in blocks.items():
-        paces = [(one["attack_seconds"] + one["scoring_seconds"]) / one["clips"] for one in those]
+        paces = [alone(one) / one["clips"] for one in those]
         rows.append(dict(zip(("model", "defense", "attack", "budget"), key)) | {
             "blocks": len(those), "rows_a_clip": those[0]["rows"] // those[0]["clips"], "seconds_a_clip": round(statistics.mean(paces), 5),
             "spread": round(statistics.pstdev(paces) / statistics.mean(paces), 3)})
