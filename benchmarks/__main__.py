@@ -33,7 +33,6 @@ def main(only, rounds, quick, device, out):
         timing.use(checked_device(device))
     except SpeechAdvError as problem:
         raise click.UsageError(str(problem)) from None
-    rows = []
     for name in only or WHERE:
         click.echo(f"{name} …", err=True)
         if name == SCALE:
@@ -45,10 +44,9 @@ def main(only, rounds, quick, device, out):
         except (ImportError, click.ClickException) as problem:
             click.echo(f"{name}: left out: {problem} (peers: pip install -e '.[bench]', torchattacks with --no-deps)", err=True)
             continue
-        rows.append(timing.measure(comparison, 1 if quick else rounds, warm=not quick))
-        click.echo(line(rows[-1]))
-    if rows:
-        keep(rows, out)
+        row = timing.measure(comparison, 1 if quick else rounds, warm=not quick)
+        click.echo(line(row))
+        keep([row], out)
 
 
 def keep(rows: list[dict], out: Path) -> None:
