@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 RECIPES = sorted(path.parent for path in (Path(__file__).parents[1] / "recipes").glob("*/run.py"))
-SEVERAL = [recipe for recipe in RECIPES if recipe.name in ("train_zoo", "distil")]
+SEVERAL = [recipe for recipe in RECIPES if recipe.name in ("train_zoo", "distil", "overfitting", "trade_off")]
 TRAINING = [recipe for recipe in RECIPES if recipe.name.startswith("train_") and recipe not in SEVERAL]
 EVALUATED = {"table.csv", "table.md", "result.json", "index.html"}
 MADE = {"certificates": {"certificates.csv", "certificates.md", "tried.csv", "result.json", "certificates.jsonl", "empirical.jsonl", "certified.svg"}}

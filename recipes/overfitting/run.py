@@ -2,11 +2,12 @@
 import csv
 import sys
 from pathlib import Path
+from typing import Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
 from _files import command, started
-from _stages import judge, stages_of, table, train_all, write_table
+from _stages import Stage, judge, stages_of, table, train_all, write_table
 
 FOLDER = Path(__file__).resolve().parent
 COMMAND = "python recipes/overfitting/run.py --out runs/overfitting"
@@ -33,8 +34,11 @@ def recipe(out, quick, changes, threads, device, check, record):
         import torch
 
         torch.set_num_threads(threads)
-    train_all(stages, out, lambda stage, folder: train(stage.settings, folder, device=device, command=COMMAND, progress=Voice().progress,
-                                                       say=lambda line: click.echo(line, err=True)))
+
+    def learn(stage: Stage, folder: Path, progress: Callable) -> Path:
+        return train(stage.settings, folder, device=device, command=COMMAND, progress=progress, say=lambda line: click.echo(line, err=True))
+
+    train_all(stages, out, learn, Voice().progress)
     run = out / stages[0].folder
     command("plot", "training", run, "--out", out / "overfitting.png")
     rows = table(stages, out)

@@ -1,11 +1,12 @@
 """Clean against robust accuracy over the weight that is given to each: see README.md beside this file."""
 import sys
 from pathlib import Path
+from typing import Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
 from _files import started
-from _stages import judge, stages_of, table, train_all, write_table
+from _stages import Stage, judge, stages_of, table, train_all, write_table
 
 FOLDER = Path(__file__).resolve().parent
 COMMAND = "python recipes/trade_off/run.py --out runs/trade_off"
@@ -32,15 +33,18 @@ def recipe(out, quick, changes, threads, device, check, record):
         import torch
 
         torch.set_num_threads(threads)
-    train_all(stages, out, lambda stage, folder: train(stage.settings, folder, device=device, command=COMMAND, progress=Voice().progress,
-                                                       say=lambda line: click.echo(f"{stage.folder}: {line}", err=True)))
+
+    def learn(stage: Stage, folder: Path, progress: Callable) -> Path:
+        return train(stage.settings, folder, device=device, command=COMMAND, progress=progress, say=lambda line: click.echo(f"{stage.folder}: {line}", err=True))
+
+    train_all(stages, out, learn, Voice().progress)
     rows = [with_intervals(row, stage, out) for row, stage in zip(table(stages, out), stages)]
     click.echo(write_table(rows, out, EXTRA))
     draw(rows, out / "trade_off.png")
     judge(FOLDER, rows, COMMAND, quick, record, check)
 
 
-def with_intervals(row: dict, stage, out: Path) -> dict:
+def with_intervals(row: dict, stage: Stage, out: Path) -> dict:
     """A row of the table with its weight and the 95 % intervals of its two rates, fractions of 1."""
     from speechadv.evaluation.statistics import wilson
     from speechadv.models.pretrained import read_card
