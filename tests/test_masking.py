@@ -164,7 +164,7 @@ def many() -> torch.Tensor:
 def test_loops_agree_with_tensors(many, calibration, maskers, rate, monkeypatch):
     model = MaskingModel(rate, calibration, maskers)
     looped = model.threshold_db(many)
-    monkeypatch.setattr(threshold, "COMPILED_FROM", 1000)
+    monkeypatch.setattr(MaskingModel, "_compiled", staticmethod(lambda waveforms: None))
     assert (looped - model.threshold_db(many)).abs().max() < 1e-4
 
 
@@ -180,9 +180,9 @@ def test_loops_give_a_clip_the_same_in_any_batch_on_any_number_of_threads(many):
     assert all(np.array_equal(compiled.threshold_db(clip[None].numpy(), RATE, Spectrum(), clip_peak=True)[0], row) for clip, row in zip(many, together))
 
 
-def test_loops_are_for_many_clips_without_a_gradient_where_numba_runs(many, monkeypatch):
+def test_loops_are_for_clips_without_a_gradient_where_numba_runs(many, monkeypatch):
     uses = MaskingModel._compiled
-    assert uses(many) is compiled and uses(many.detach().requires_grad_()) is uses(many.double()) is uses(many[:31]) is uses(many / 0) is None
+    assert uses(many) is compiled and uses(many.detach().requires_grad_()) is uses(many.double()) is uses(many / 0) is None and uses(many[:1]) is compiled
     with torch.no_grad():
         assert uses(many.detach().requires_grad_()) is compiled
     threshold._loops.cache_clear()

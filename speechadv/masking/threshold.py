@@ -21,7 +21,6 @@ CALIBRATIONS = ("full-scale", "clip-peak")
 MASKERS = ("both", "tonal")
 BLOCK = 512  # maskers at a time: their spread fits the cache
 CHUNK = 8  # clips at a time: the spread of their maskers fits the cache
-COMPILED_FROM = 32  # clips; fewer are not worth loading what compiles the loops
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,9 @@ class MaskingModel:
 
     @staticmethod
     def _compiled(waveforms: Tensor) -> ModuleType | None:
-        """The loops for many clips on a CPU, within 1e-4 dB of what is below, where no gradient is wanted and they can be had."""
-        if len(waveforms) < COMPILED_FROM or waveforms.device.type != "cpu" or waveforms.dtype != torch.float32:
+        """The loops on a CPU, within 1e-4 dB of what is below, where no gradient is wanted and they can be had; for one clip as for many, so that a clip's
+        threshold is the same in any batch."""
+        if waveforms.device.type != "cpu" or waveforms.dtype != torch.float32:
             return None
         if waveforms.requires_grad and torch.is_grad_enabled():
             return None
