@@ -30,7 +30,7 @@ from .loop import Trainer
 from .processes import ALONE, Group
 from .settings import TrainingConfig
 from .targets import Targets
-from .teaching import Teachers, cached_answers
+from .teaching import Teachers, cached_answers, check_size
 from .validation import Validator
 from .views import Views
 
@@ -62,6 +62,8 @@ def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: st
         train_set, validation = material.train.first(config.training_clips, config.seed), material.validation
         views = Views(train_set.clips, material.noises, train_set.silence, config.augmentation, config.seed, model.sample_rate, config.teaching)
         teachers = new_teachers(config, train_set.labels, model.sample_rate, device)
+        if teachers is not None:
+            check_size(config.views, len(train_set.clips), len(train_set.labels))
         adversary = config.adversary.budget if config.adversary else None
         watched = train_set.part(~train_set.unlabelled).first(config.watched_clips, config.seed) if config.watched_clips else None
         defenses = [defense.to(device) for defense in parse_defense(config.defense, model.sample_rate)]

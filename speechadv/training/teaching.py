@@ -58,14 +58,19 @@ def soft_targets(log_probabilities: Tensor, hard: Tensor, silence: Tensor, setti
     return torch.where(silence[:, None], hard, mixed)
 
 
+def check_size(views: int, count: int, classes: int) -> None:
+    """Raise ConfigError where the table of `cached_answers` would be too large."""
+    most = LARGEST_TABLE // (2 * count * classes)
+    if views > most:
+        raise ConfigError(f"views: expected at most {most} with so many clips and labels, whose teachers' answers fill {LARGEST_TABLE >> 20} MiB then, got {views}; "
+                          "0 asks the teachers anew in each batch")
+
+
 def cached_answers(path: Path, count: int, views: int, classes: int, answer: Callable[[np.ndarray, int], Tensor], progress, batch_size: int = 64) -> np.ndarray:
     """The teachers' log-probabilities (views, count, classes) float16 on disk, made once and continued where a killed run stopped.
 
-    `answer(indices, view)` computes a batch. Rows not yet made are NaN. The table is mapped, not held in memory. Raises ConfigError: it would be too large.
+    `answer(indices, view)` computes a batch. Rows not yet made are NaN. The table is mapped, not held in memory.
     """
-    if 2 * views * count * classes > LARGEST_TABLE:
-        raise ConfigError(f"views: expected at most {LARGEST_TABLE // (2 * count * classes)} with so many clips and labels, whose teachers' answers "
-                          f"fill {LARGEST_TABLE >> 20} MiB then, got {views}; 0 asks the teachers anew in each batch")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".part")  # no one must take zeros for answers

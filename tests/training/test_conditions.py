@@ -20,7 +20,6 @@ from speechadv.training.processes import ALONE, Group
 from speechadv.training.run import train
 from speechadv.training.settings import Adversary, Augmentation, Teaching, TrainingConfig
 from speechadv.training.targets import Targets
-from speechadv.training.teaching import cached_answers
 from speechadv.training.unlabelled import unlabelled_clips
 from speechadv.training.validation import Validator
 from speechadv.training.views import Views
@@ -191,9 +190,9 @@ def test_a_mixture_has_two_words_and_leaves_the_other_draws_alone():
     assert not np.array_equal(mixed, mixing.mixed(indices, 3))
 
 
-def test_the_teachers_answers_are_bounded(tmp_path):
-    with pytest.raises(ConfigError, match="views: expected at most 894 with so many clips and labels, whose teachers' answers fill 2048 MiB then, got 900"):
-        cached_answers(tmp_path / "answers.npy", 100000, 900, 12, None, None)
+def test_the_teachers_answers_are_bounded(small, tmp_path, tiny_weights):
+    with pytest.raises(ConfigError, match="views: expected at most 8388608 with so many clips and labels, whose teachers' answers fill 2048 MiB then, got 9000000"):
+        go(small(views=9000000, teaching=Teaching([str(tiny_weights)])), tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 
