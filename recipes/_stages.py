@@ -1,9 +1,12 @@
 """What recipes of several trainings share: stages in order, each of which goes on after a kill, their time, one table, and the check against expected.json."""
+import contextlib
 import csv
 import io
 import json
+import shutil
+import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence
 
@@ -43,7 +46,11 @@ class Stage:
         return there and configs.load(type(self.settings), kept) == self.settings  # a key that is newer than the run has its default
 
 
-Learn = Callable[[Stage, Path], Path]
+Learn = Callable[[Stage, Path, Callable], Path]  # (stage, its folder, what wraps the batches of an epoch) -> weights
+
+
+class Stopped(Exception):
+    """A stage has had as many epochs as its `stop_after` gives it."""
 
 
 def stages_of(folder: Path, out: Path, changes: Sequence[str], quick: bool, packaged: Sequence[str] = ()) -> list[Stage]:
@@ -73,6 +80,8 @@ def stages_of(folder: Path, out: Path, changes: Sequence[str], quick: bool, pack
             words.append(f"start_from='{own if own in packaged else start.weights(out)}'")
         elif "start" in entry:
             raise ConfigError(f"'{folder.name}/config.toml': '{entry['folder']}' starts from '{entry['start']}', which no stage before it makes")
+        if quick and "stop_after" in entry:
+            entry = entry | {"stop_after": 1}
         found[entry["folder"]] = Stage(entry["folder"], configs.load(TrainingConfig, path, words), entry)
     if unknown := set(packaged) - {stage.settings.name for stage in found.values()}:
         raise ConfigError(f"--packaged: no stage makes '{sorted(unknown)[0]}'")
@@ -86,20 +95,59 @@ def rehearsed(settings: Any, quick: bool) -> list[str]:
     return [*QUICK, *(QUICK_ADVERSARY if settings.adversary else ()), f"model_options.widths={QUICK_WIDTHS[settings.model]}"]
 
 
-def train_all(stages: Iterable[Stage], out: Path, learn: Learn) -> None:
-    """Train what is not finished, one stage after the other; the seconds of each try are kept in times.jsonl."""
+def train_all(stages: Iterable[Stage], out: Path, learn: Learn, progress: Callable) -> None:
+    """Train what is not finished, one stage after the other; the seconds of each try are kept in times.jsonl.
+
+    `stop_after` in a stage's entry ends it after so many of the epochs that its schedule was made for, with the weights that did best on validation until then.
+    """
     for stage in stages:
         if stage.finished(out):
             click.echo(f"{stage.folder}: finished before", err=True)
             continue
         wall, cpu = time.monotonic(), time.process_time()
         try:
-            learn(stage, out / stage.folder)
+            with contextlib.suppress(Stopped):
+                learn(stage, out / stage.folder, stopping(progress, stage.entry.get("stop_after")))
+            if "stop_after" in stage.entry:
+                conclude(stage, out / stage.folder, learn, progress)
         finally:
             row = {"stage": stage.folder, "seconds": round(time.monotonic() - wall, 1), "cpu_seconds": round(time.process_time() - cpu, 1)}
             out.mkdir(parents=True, exist_ok=True)
             with open(out / "times.jsonl", "a", encoding="ascii") as file:  # one short line: two processes at work in one folder do not tear it
                 file.write(json.dumps(row) + "\n")
+
+
+def stopping(progress: Callable, last: int | None) -> Callable:
+    """`progress`, which ends a stage where the epoch after the last one begins."""
+
+    def wrapped(items, label: str):
+        if last is not None and label.startswith(f"epoch {last + 1} of "):
+            raise Stopped
+        return progress(items, label)
+
+    return wrapped
+
+
+def conclude(stage: Stage, folder: Path, learn: Learn, progress: Callable) -> None:
+    """Weights and card of a stage that was stopped, from its checkpoint; the card keeps the schedule and says after which epoch it ended."""
+    from speechadv.audio import write_bytes
+
+    last = stage.entry["stop_after"]
+    with tempfile.TemporaryDirectory() as aside:
+        shutil.copy(folder / "checkpoint.pt", aside)
+        (Path(aside) / "config.toml").write_text(dumped(shorter := replace(stage.settings, epochs=last)), encoding="utf-8")
+        weights = learn(replace(stage, settings=shorter), Path(aside), progress)
+        card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+        card["recipe"]["epochs"], card["stopped_after"] = stage.settings.epochs, last
+        write_bytes(folder / weights.name, weights.read_bytes())
+        write_bytes(folder / f"{stage.settings.name}.json", (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+def dumped(settings: Any) -> str:
+    """A config as training writes it."""
+    from speechadv import config as configs
+
+    return configs.dumps(settings)
 
 
 def table(stages: Iterable[Stage], out: Path) -> list[dict[str, Any]]:
@@ -113,7 +161,7 @@ def table(stages: Iterable[Stage], out: Path) -> list[dict[str, Any]]:
         card = json.loads(stage.weights(out).with_suffix(".json").read_text(encoding="utf-8"))
         results = card["results"]["validation"]
         spent = {key: round(sum(row[key] for row in times if row["stage"] == stage.folder), 1) for key in ("seconds", "cpu_seconds")}
-        rows.append({"stage": stage.folder, "network": card["name"], "parameters": card["parameters"], "epochs": stage.settings.epochs,
+        rows.append({"stage": stage.folder, "network": card["name"], "parameters": card["parameters"], "epochs": stage.entry.get("stop_after", stage.settings.epochs),
                      "best_epoch": results["epoch"], **{key: results.get(key) for key in COLUMNS[5:9]}, **spent})
     return rows
 

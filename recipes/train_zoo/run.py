@@ -2,6 +2,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
@@ -40,13 +41,13 @@ def recipe(out, quick, only, packaged, changes, threads, device, pack, check, re
 
         torch.set_num_threads(threads)
 
-    def learn(stage: Stage, folder: Path) -> Path:
+    def learn(stage: Stage, folder: Path, progress: Callable) -> Path:
         click.echo(f"{stage.folder}:", err=True)
-        return train(stage.settings, folder, device=device, command=command(stage.settings.name, packaged), progress=Voice().progress,
+        return train(stage.settings, folder, device=device, command=command(stage.settings.name, packaged), progress=progress,
                      say=lambda line: click.echo(line, err=True))
 
     if not pack:
-        train_all([stage for stage in stages if not only or stage.settings.name in only], out, learn)
+        train_all([stage for stage in stages if not only or stage.settings.name in only], out, learn, Voice().progress)
     rows = table(stages, out)
     click.echo(write_table(rows, out))
     for name in pack:
