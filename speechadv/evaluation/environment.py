@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Sequence
 
-PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "soundfile", "soxr", "lameenc", "librosa", "pesq", "pystoi", "ai-edge-litert", "onnxruntime", "transformers")
+PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "numba", "soundfile", "soxr", "lameenc", "librosa", "pesq", "pystoi", "ai-edge-litert", "onnxruntime", "transformers")
 
 
 def environment(device: str, seeds: Sequence[int]) -> dict[str, Any]:
