@@ -17,19 +17,20 @@ QUICK = {"input_defenses": ("defenses=['none', 'opus:16', 'bits:6', 'noise:10']"
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the two runs; what was stopped goes on.")
 @click.option("--quick", is_flag=True, help="A rehearsal: a few defenses and bundled clips.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Override a key of both configs.")
+@click.option("--pgd-only", is_flag=True, help="Leave the ensemble out.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of torch.")
 @click.option("--check", is_flag=True, help="Compare with expected.json; exit status 1 where a number is farther away than its tolerance.")
 @click.option("--record", is_flag=True, help="Write the numbers of these runs into expected.json.")
-def recipe(out, quick, changes, threads, check, record):
+def recipe(out, quick, changes, pgd_only, threads, check, record):
     """PGD through every defense, the ensemble through some, and defenses.md: a line a defense."""
     import summary
 
-    for name, config in RUNS.items():
-        changed = overrides([*((*BUNDLED, *QUICK[name]) if quick else ()), *changes])
-        command("evaluate", FOLDER / config, "--out", out / name, "--threads", threads, *changed)
-    first, second = (out / name for name in RUNS)
-    click.echo(summary.write(first, second))
-    judged(FOLDER, [first, second], "", quick, record, check)
+    runs = [out / name for name in list(RUNS)[: 1 if pgd_only else None]]
+    for run in runs:
+        changed = overrides([*((*BUNDLED, *QUICK[run.name]) if quick else ()), *changes])
+        command("evaluate", FOLDER / RUNS[run.name], "--out", run, "--threads", threads, *changed)
+    click.echo(summary.write(*runs))
+    judged(FOLDER, runs, "--pgd-only" * pgd_only, quick, record, check)
 
 
 if __name__ == "__main__":

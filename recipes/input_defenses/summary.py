@@ -24,19 +24,19 @@ of {timed}; forward, and forward with the gradient."""
 Line = dict[str, Any]
 
 
-def write(run: Path, ensemble: Path) -> str:
-    """defenses.md and defenses.csv in the first run; returns the former."""
+def write(run: Path, ensemble: Path | None = None) -> str:
+    """defenses.md and defenses.csv in the first run; returns the former. Without a run of the ensemble its column is empty."""
     lines = lines_of(run, ensemble)
     (run / "defenses.csv").write_text(as_csv(lines), encoding="utf-8")
     (run / "defenses.md").write_text(text := as_markdown(lines), encoding="utf-8")
     return text
 
 
-def lines_of(run: Path, ensemble: Path) -> list[Line]:
+def lines_of(run: Path, ensemble: Path | None) -> list[Line]:
     """A line each defense and model, in the order of the config, with the keys `COLUMNS`."""
     heard: dict[tuple[str, str], dict[str, dict[str, dict]]] = defaultdict(lambda: defaultdict(dict))
     for source, names in ((run, {"oblivious": "oblivious", "adaptive": "adaptive"}), (ensemble, {"adaptive": "ensemble"})):
-        for row in SavedRun(source).rows:
+        for row in SavedRun(source).rows if source else ():
             heard[row["defense"], row["model"]][names[row["threat"]]][row["clip"]] = row
     spent = {defense: milliseconds(defense) for defense in dict.fromkeys(defense for defense, _ in heard)}
     bare = {model: _line(NONE, model, heard[NONE, model]) for _, model in heard}
