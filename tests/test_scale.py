@@ -26,12 +26,14 @@ def test_a_task_costs_what_small_ones_take_more():
 def test_figures_say_whether_their_aim_is_reached():
     found = {line["what"]: line for line in scale.figures([a_round(100, 190, 104), a_round(100, 170, 106), a_round(100, 200, 100)], WRITING, MEMORY)}
     overhead, gain = found["Ray over local, two workers each"], found["one node over two nodes"]
-    assert (overhead["value"], overhead["reached"], overhead["more"]) == (1.04, "yes", "1.000 to 1.060, 3 rounds")
+    assert (overhead["value"], overhead["reached"], overhead["more"]) == (1.04, "yes", "1.000 to 1.060, rounds: 3")
     assert gain["value"] == pytest.approx(1.827, abs=1e-3) and gain["reached"] == "yes"
     assert found["rows a second from Ray that the driver takes"]["reached"] == "yes" and found["tasks of one row a second"]["reached"] == ""
     assert found["peak memory of 10000 rows over that of 1000"]["value"] == 1.008 and found["bytes a row in all"]["value"] == 500
     slow = {line["what"]: line["reached"] for line in scale.figures([a_round(100, 150, 106)], WRITING, MEMORY)}
     assert slow["Ray over local, two workers each"] == slow["one node over two nodes"] == "no"
+    shared = {line["what"]: line["reached"] for line in scale.figures([a_round(100, 150, 106)], WRITING, MEMORY, shared=True)}
+    assert shared["one node over two nodes"].startswith("not judged") and shared["the same in processor seconds"] == "no"
 
 
 def test_page_has_all_figures():
