@@ -53,7 +53,7 @@ def recipe(out, folder, wanted, clips, runs, plan_only, tables, quick, threads, 
     if plan_only:
         return
     lines = write(out)
-    for path in out.glob("leaderboard*.*") if results else ():
+    for path in (path for path in out.glob("leaderboard*.*") if results and path.suffix != ".txt"):
         results.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, results / path.name)
     if record:

@@ -1,7 +1,7 @@
 """The leaderboard of a board's folder, from saved rows alone: leaderboard.csv, leaderboard-classes.csv and leaderboard.md.
 
 A board holds a folder an entry, with about.json (what it is) and the runs `clean`, `untargeted` and `targeted` of `speechadv evaluate`, as far as they are
-there. speed.json beside them is a measurement; it enters leaderboard.md and leaderboard-speed.csv alone, for it differs from time to time.
+there; leaderboard-clips.txt is the order in which clips are attacked. speed.json beside the runs is a measurement; it enters leaderboard.md and leaderboard-speed.csv alone, for it differs from time to time.
 """
 import csv
 import io
@@ -11,15 +11,14 @@ from typing import Any, Iterable, Sequence
 from ..audio import write_bytes
 from ..errors import InputError, shown
 from ..evaluation import rows as row_files
-from ..evaluation.cells import WORST
-from ..evaluation.folder import ROWS, read_config, read_json
+from ..evaluation.folder import ROWS, read_config, read_environment, read_json
 from ..evaluation.metrics import by_label, rate, right_before, robust, succeeded
 from ..evaluation.rows import Row
 from .figures.rates import counted
 from .tables import NOTHING, markdown_table, percent
 
 RUNS = ("clean", "untargeted", "targeted")
-ABOUT, SPEED = "about.json", "speed.json"
+ABOUT, SPEED, ORDER = "about.json", "speed.json", "leaderboard-clips.txt"
 NEEDED = {"name": str, "model": str, "defense": str, "who": str, "source": str, "about": str, "parameters": int, "multiply_adds": int}  # of about.json
 RATES = ("clean_accuracy", "robust_accuracy", "targeted_success", "test_accuracy")
 COLUMNS = ("model", "defense", "budget", "goal", "attack", "clips", "clips_right", *(f"{name}{end}" for name in RATES[:2] for end in ("", "_low", "_high")),
@@ -62,23 +61,40 @@ def read_board_entry(folder: Path) -> dict[str, Any]:
     about = read_json(folder / ABOUT)
     if not isinstance(about, dict) or not all(type(about.get(key)) is kind for key, kind in NEEDED.items()):
         raise InputError(f"'{shown(folder / ABOUT)}': expected {', '.join(NEEDED)}")
-    clean, untargeted, targeted = (grouped(folder / run) for run in RUNS)
+    order = folder.parent / ORDER
+    listed = [line for line in order.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")] if order.is_file() else []
+    clean, untargeted, targeted = (grouped(folder / run, listed) for run in RUNS)
     everything = [row for rows in clean.values() for row in rows]
     lines = [line_of(about, budget, rows, targeted.get(budget, []), everything) for budget, rows in untargeted.items()]
     speed = read_json(folder / SPEED) if (folder / SPEED).is_file() else None
     return {"about": about, "lines": lines, "classes": classes_of(about, {"none": everything} | untargeted), "speed": speed and {"model": about["name"]} | speed}
 
 
-def grouped(run: Path) -> dict[str, list[Row]]:
-    """The rows of a run by budget, in the order of its config; none where the run is not there. Raises InputError: several attacks, or not adaptive."""
+def grouped(run: Path, listed: Sequence[str]) -> dict[str, list[Row]]:
+    """The rows of a run by budget, in the order of its config; of a run that was stopped those that stand for the split, see `representative`.
+
+    Raises InputError: rows of an attack that did not know the defense.
+    """
     if not (run / ROWS).is_file():
         return {}
     found: dict[str, list[Row]] = {budget: [] for budget in read_config(run).budgets}
     for row in row_files.read_finished(run / ROWS):
-        if not row["adaptive"] and row["threat"] != "black-box" or row["attack"] == WORST or row["budget"] not in found:
+        if not row["adaptive"] and row["threat"] != "black-box" or row["budget"] not in found:
             raise InputError(f"'{shown(run / ROWS)}': expected rows of one adaptive attack, got {row['attack']} ({row['threat']})")
         found[row["budget"]].append(row)
-    return {budget: rows for budget, rows in found.items() if rows}
+    whole = read_environment(run).get("clips", {}).get("number")
+    return {budget: part for budget, rows in found.items() if (part := representative(rows, listed, whole))}
+
+
+def representative(rows: list[Row], listed: Sequence[str], whole: int | None) -> list[Row]:
+    """All rows where the split is complete; else those of the longest beginning of the list that has no gap, since the others were attacked in the order
+    of their names, words that begin with a before the rest."""
+    if not listed or len(rows) == whole:
+        return rows
+    there = {row["clip"] for row in rows}
+    gap = next((place for place, name in enumerate(listed) if name not in there), len(listed))
+    beginning = set(listed[:gap])
+    return [row for row in rows if row["clip"] in beginning]
 
 
 def line_of(about: dict[str, Any], budget: str, untargeted: Sequence[Row], targeted: Sequence[Row], clean: Sequence[Row]) -> Line:

@@ -87,6 +87,21 @@ def test_labels_stand_with_their_counts_the_rare_ones_last(board):
         ("none", "2", "1", ""), ("linf:0.001", "2", "1", "1"), ("linf:0.005", "2", "1", "1")]
 
 
+def test_of_a_run_that_was_stopped_only_the_beginning_of_the_list_counts(board, row):
+    """Clips are attacked in the order of their names, which says nothing of their place in the list."""
+    folder = board("m", 4)
+    listed = [f"yes/{i}_nohash_0.wav" for i in (0, 5, 1, 2, 3)]
+    rows = [row(name, attack="ensemble", budget=BUDGETS[0]) for name in sorted(listed[:1] + listed[2:])]
+    (folder / "m" / "untargeted" / "rows.jsonl").write_text("".join(map(encode, rows)))
+    (folder / "leaderboard-clips.txt").write_text("# a head\n" + "\n".join(listed))
+    assert [line["clips"] for line in write_leaderboard(folder)] == [1]
+    (folder / "m" / "untargeted" / "rows.jsonl").write_text("".join(map(encode, [*rows, row(listed[1], attack="ensemble", budget=BUDGETS[0])])))
+    assert [line["clips"] for line in write_leaderboard(folder)] == [5]
+    (folder / "m" / "untargeted" / "rows.jsonl").write_text("".join(map(encode, rows)))
+    (folder / "m" / "untargeted" / "environment.json").write_text(json.dumps({"clips": {"number": 4}}))
+    assert [line["clips"] for line in write_leaderboard(folder)] == [4]  # these are the whole split
+
+
 def test_a_figure_can_be_drawn_of_it(board):
     from speechadv.report.figures import draw
 
