@@ -101,7 +101,7 @@ def curves(rows: Sequence[Row], found: Sequence[dict[str, Any]]) -> Figure:
                     if (line["model"], line["budget"], line["attacker"]) == (model, budget, attacker) and line["auc"] is not None:
                         _curve(axis, rows, line, numbers[line["detector"]])
                 axis.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1, label="chance")
-                axis.set(title=f"{short(model)}, {short(budget)}: {title}", xlabel="clean clips suspected", ylabel="clips that fool, suspected", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+                axis.set(title=f"{short(model)}, {short(budget)}:\n{title}", xlabel="clean clips suspected", ylabel="clips that fool, suspected", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
                 in_percent(axis, "x"), in_percent(axis, "y")
         legend_below(figure, *handles_of(axes.flat), columns=2)
     return figure

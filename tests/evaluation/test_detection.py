@@ -83,12 +83,13 @@ def test_the_adaptive_attacker_lowers_the_score(spec, tiny, clips):
     assert seen.sum() >= 3 and (found.fooled >= result.reached).all()
     wins = found.fooled & (found.score <= threshold)
     assert wins[seen].any() and found.score[wins & seen].max() <= threshold < start[seen].min() and found.score[seen].mean() < start[seen].mean()
-    assert (found.passes[seen] > 0).all() and found.passes[~seen & result.reached].sum() == 0  # what was unseen already is left as it is
-    assert torch.equal(found.adversarial[~seen & result.reached], result.adversarial[~seen & result.reached])
+    assert (found.passes[seen] > 0).all()
     assert parse_budget("linf:0.01").satisfied(waveforms, found.adversarial).all()
-    assert (~found.weight[wins & seen].isnan()).all() and found.weight[~seen & result.reached].isnan().all()
+    assert (~found.weight[wins & seen].isnan()).all()
     logits, scores = judged(watched, found.adversarial, generators(9, len(waveforms)))
-    if not watched.stochastic:
+    if not watched.stochastic:  # what was unseen already is left as it is
+        assert found.passes[~seen & result.reached].sum() == 0 and found.weight[~seen & result.reached].isnan().all()
+        assert torch.equal(found.adversarial[~seen & result.reached], result.adversarial[~seen & result.reached])
         assert torch.equal(goal.reached(logits), found.fooled) and torch.allclose(scores, found.score, atol=1e-4)
 
 
