@@ -99,10 +99,13 @@ def test_commands_and_script_on_loopback(tmp_path):
     for name, body in (("scontrol", "echo 127.0.0.1"), ("srun", 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"')):
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
-    (tmp_path / "my.toml").write_text('attacks = [{name = "pgd", steps = 2}]\nbudgets = ["linf:0.002"]\ndata = ["bundled"]\nclips = 4\nbatch_size = 1\nthreats = ["adaptive"]\n')
+    (tmp_path / "my.toml").write_text('attacks = [{name = "pgd", steps = 2}]\nbudgets = ["linf:0.002"]\ndata = ["bundled"]\nclips = 4\nbatch_size = 1\n'
+                                      'threats = ["adaptive"]\n')
     programs = Path(sys.executable).parent
-    done = subprocess.run([*OWN_SPACE, "bash", "-c", LOOPBACK, "bash", str(FOLDER / "slurm.sh")], cwd=tmp_path, capture_output=True, text=True, timeout=280, env=os.environ | {
-        "PATH": f"{tmp_path}:{programs}:{os.environ['PATH']}", "VENV": str(programs.parent), "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0", "RAY_agent_register_timeout_ms": "200000"})
+    around = {"PATH": f"{tmp_path}:{programs}:{os.environ['PATH']}", "VENV": str(programs.parent), "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0",
+              "RAY_agent_register_timeout_ms": "200000"}
+    done = subprocess.run([*OWN_SPACE, "bash", "-c", LOOPBACK, "bash", str(FOLDER / "slurm.sh")], cwd=tmp_path, capture_output=True, text=True, timeout=280,
+                          env=os.environ | around)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert (tmp_path / "runs" / "slurm" / "rows.jsonl").read_bytes().count(b"\n") == 4
 

@@ -44,7 +44,8 @@ def test_page_has_all_figures():
 
 
 def test_processor_seconds_are_those_of_a_process_and_of_what_it_begins():
-    child = subprocess.Popen([sys.executable, "-c", "import sys; sum(range(3_000_000)); print('done', flush=True); sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    script = "import sys; sum(range(3_000_000)); print('done', flush=True); sys.stdin.read()"
+    child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     child.stdout.readline()
     found = scale.running()
     child.communicate()

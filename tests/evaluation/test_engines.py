@@ -27,9 +27,11 @@ def everything(run):
 def machine():
     """A cluster of this machine alone, with two cores."""
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # 15 by itself: beside other work a test would take minutes
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture(params=["one process", "two processes", pytest.param("ray", marks=pytest.mark.cluster)])
