@@ -108,8 +108,9 @@ def cells(config: EvaluationConfig) -> list[Cell]:
     choices = {name: gradients(chain) for name, chain in zip(defenses, chains)} | {NONE: (SURROGATE,)}
     budgets = _each_once("budgets", [parse_budget(word).name for word in config.budgets])
     models = _each_once("models", config.models)
+    drawing = {name for name, chain in zip(defenses, chains) if any(defense.stochastic for defense in chain)}
     grid = [cell for model in models for defense in defenses for threat in config.threats for attack in attacks
-            for budget in budgets for seed in config.seeds if (cell := _cell(model, defense, threat, attack, budget, seed, config.sources, choices))]
+            for budget in budgets for seed in config.seeds if (cell := _cell(model, defense, threat, attack, budget, seed, config.sources, choices, drawing))]
     for attack in attacks:
         if not any(cell.attack == attack.label for cell in grid):
             raise ConfigError(f"config: threats: attack '{shown(attack.label)}' needs the threat {_needed(attack)}, got {', '.join(config.threats)}")
@@ -166,15 +167,16 @@ def _check_rooms(attacks: Sequence[AttackSpec], chains: dict[str, list]) -> None
 
 
 def _cell(model: str, defense: str, threat: str, attack: AttackSpec, budget: str, seed: int, sources: Sequence[str],
-          choices: dict[str, tuple[str, ...]]) -> Cell | None:
-    """The cell, or None where threat and attack, threat and model, or attack and defense do not go together. `choices`: a defense's gradients."""
+          choices: dict[str, tuple[str, ...]], drawing: set[str]) -> Cell | None:
+    """The cell, or None where threat and attack, threat and model, or attack and defense do not go together. `choices`: a defense's gradients; `drawing`: the
+    defenses that are random, where leaving early would stop at a lucky draw, which the verdict does not see again."""
     if attack.white_box == (threat == "black-box") or (threat == "transfer" and model in sources):
         return None
     sent_on = threat in SENT_ON
     if sent_on and attack.at_edge or lookup("attack", attack.name).sent and not sent_on and defense != NONE:
         return None
     crafted_on = {"oblivious": (model, NONE), "transfer": (TOGETHER.join(sources), NONE)}.get(threat, (model, defense))
-    craft = Craft(*crafted_on, attack.spending_all() if sent_on else attack, budget, seed)
+    craft = Craft(*crafted_on, attack.spending_all() if sent_on or crafted_on[1] in drawing else attack, budget, seed)
     if attack.gradient not in choices[crafted_on[1]]:
         return None
     adaptive = threat == "adaptive" and attack.gradient != NO_GRADIENT or (defense == NONE and threat != "transfer")

@@ -117,3 +117,11 @@ def test_the_command_takes_the_option(run, settings, tmp_path, no_page):
     assert configs.load(EvaluationConfig, tmp_path / "run" / "config.toml", []).threats == ["oblivious", "adaptive", "black-box"]
     code, _, err = run("evaluate", path, "--out", tmp_path / "other", "--threat", "sideways")
     assert code == 2 and "sideways" in err and not (tmp_path / "other").exists()
+
+
+def test_adaptive_attacks_on_a_random_defense_spend_the_whole_budget():
+    """A success under a lucky draw is none under the next one."""
+    grid = cells(config(defenses=["none", "bits:8", "noise:20", "bits:8+noise:20"], threats=["oblivious", "adaptive"]))
+    spent = {(cell.defense, cell.threat) for cell in grid if dict(cell.craft.attack.options).get("full")}
+    assert {defense for defense, threat in spent if threat == "oblivious"} == {"none", "bits:8", "noise:20", "bits:8+noise:20"}
+    assert {defense for defense, threat in spent if threat == "adaptive"} == {"noise:20", "bits:8+noise:20"}
