@@ -13,7 +13,8 @@ CLEAN = "clean"  # the folder of the clips before the defense
 
 @click.command("defend", epilog="Example: speechadv defend yes.wav no.wav --defense bandpass:100-4000+mp3:32 --out defended")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
-@click.option("--defense", required=True, metavar="SPEC", help="mp3:KBPS (8 to 160), bandpass:LO-HI in Hz, several joined by + in order, or none.")
+@click.option("--defense", required=True, metavar="SPEC",
+              help="mp3:KBPS (8 to 160), bandpass:LO-HI in Hz or another of speechadv.list_defenses(), several joined by + in order, or none.")
 @out_option
 @json_option
 @quiet_option
