@@ -1,0 +1,276 @@
+"""Certificates, and what an attack reaches in the same balls. See README.md beside this file."""
+import json
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Sequence
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import click
+from _evaluating import expected_part
+from _files import inside, near, started
+
+FOLDER = Path(__file__).resolve().parent
+LIST = FOLDER.parents[1] / "data/leaderboard_clips.txt"
+BLOCK = 10  # clips that are attacked at a time
+TOLERANCE, QUICK_TOLERANCE = 0.06, 0.34  # of rates over tens of clips
+QUICK = {"clips": 3, "n": 200, "radii": [1.0], "draws": 2, "votes": 20, "attack": {"name": "pgd", "steps": 3}}
+COLUMNS = ("model", "sigma", "n", "clips", "accuracy", "accuracy_low", "accuracy_high", "abstained", "radius_median", "snr_db_median", "ceiling", "at_ceiling",
+           "certified_at_half", "certified_at_ceiling")
+TRIED = ("model", "sigma", "radius", "of_ceiling", "attack", "clips", "accuracy", "accuracy_low", "accuracy_high")
+
+
+@dataclass
+class Wanted:
+    """A run of certificates."""
+
+    model: str
+    sigma: float
+    n: int
+    clips: int
+
+    @property
+    def folder(self) -> str:
+        """Of the run."""
+        return f"{Path(self.model).stem}-{self.sigma:g}-{self.n}"
+
+
+@dataclass
+class Recipe:
+    """The content of config.toml. Raises ConfigError: a value out of range."""
+
+    certificates: list[Wanted]
+    alpha: float = 0.001
+    n0: int = 100
+    radii: list[float] = field(default_factory=lambda: [1.0])
+    draws: int = 4
+    votes: int = 100
+    attack: dict[str, Any] = field(default_factory=lambda: {"name": "ensemble"})
+
+    def __post_init__(self):
+        from speechadv.config import require
+
+        require(bool(self.certificates), "certificates", "at least one", "none")
+        for key in ("draws", "votes"):
+            require(getattr(self, key) >= 1, key, "1 or more", getattr(self, key))
+        require(all(radius > 0 for radius in self.radii), "radii", "numbers above 0", self.radii)
+
+
+@click.command(epilog="Example: python recipes/certificates/run.py --out runs/certificates --quick")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the runs; what was stopped goes on, more clips extend it.")
+@click.option("--clips", type=click.IntRange(1), help="At most so many clips for each, the first of data/leaderboard_clips.txt.")
+@click.option("--n", type=click.IntRange(20), help="At most so many draws for each.")
+@click.option("--model", "models", multiple=True, help="Only those of this model; several times.")
+@click.option("--tried", type=click.IntRange(0), help="At most so many clips are attacked; default: all that are certified.")
+@click.option("--quick", is_flag=True, help="A rehearsal: three bundled clips, 200 draws.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of torch.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--results", type=click.Path(path_type=Path, file_okay=False), help="Copy tables, certificates and figures there too.")
+@click.option("--check", is_flag=True, help="Compare with expected.json; exit status 1 where a number is farther away than its tolerance.")
+@click.option("--record", is_flag=True, help="Write the numbers of these runs into expected.json.")
+def recipe(out, clips, n, models, tried, quick, threads, device, results, check, record):
+    """Certify each model at each sigma, attack the smoothed networks, and put both into tables and figures."""
+    import torch
+
+    from speechadv import config as configs
+
+    config = configs.load(Recipe, FOLDER / "config.toml", [f"{key}={json.dumps(QUICK[key])}" for key in ("radii", "draws", "votes")] if quick else ())
+    config.attack = QUICK["attack"] if quick else config.attack
+    wanted = shortened(config, QUICK["clips"] if quick else clips, QUICK["n"] if quick else n, models)
+    torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    with inside(out):
+        for each in wanted:
+            certified(each, config, quick, device)
+        for each in first_of(wanted):
+            attacked(each, config, quick, device, tried)
+        folders = sorted((path.parent for path in Path(".").glob("*/certificates.jsonl")), key=place)
+        lines, trials = tables(folders)
+        write(lines, trials, folders)
+    if results:
+        copied(out, folders, results)
+    found = {f"{line['model']}|{line['sigma']:g}|{line['n']}": {key: line[key] for key in ("accuracy", "certified_at_half", "certified_at_ceiling")} for line in lines}
+    found |= {f"{line['model']}|{line['sigma']:g}|l2 {line['of_ceiling']:g} of the ceiling": {"accuracy": line["accuracy"]} for line in trials}
+    judged(found, quick, record, check, clips, n)
+
+
+def shortened(config: Recipe, clips: int | None, n: int | None, models: Sequence[str]) -> list[Wanted]:
+    """The runs, with no more clips and draws than asked for; equal ones once. Raises ConfigError: none of these models."""
+    from speechadv.errors import ConfigError, shown
+
+    found = {}
+    for each in config.certificates:
+        if not models or each.model in models:
+            short = Wanted(each.model, each.sigma, min(n or each.n, each.n), min(clips or each.clips, each.clips))
+            found.setdefault(short.folder, short)
+    if not found:
+        raise ConfigError(f"--model: expected some of {', '.join(dict.fromkeys(each.model for each in config.certificates))}, got {shown(', '.join(models))}")
+    return list(found.values())
+
+
+def first_of(wanted: Sequence[Wanted]) -> list[Wanted]:
+    """The first run of each model and sigma: the network is attacked once."""
+    return list({(each.model, each.sigma): each for each in reversed(wanted)}.values())[::-1]
+
+
+def names_of(each: Wanted, quick: bool) -> tuple[Any, list[int]]:
+    """The clips of the whole split, and the places of those that are certified. Raises InputError: no data."""
+    from speechadv.data import data_roots
+    from speechadv.errors import InputError
+    from speechadv.evaluation.certification import CertificationConfig
+    from speechadv.evaluation.clips import load_clips
+
+    if not quick and not data_roots([]):
+        raise InputError("SPEECHADV_DATA: expected folders of Speech Commands, it names none; --quick takes the bundled clips")
+    clips = load_clips(CertificationConfig(each.model, data=["bundled"] if quick else []), 16000)
+    listed = clips.names[:: len(clips) // each.clips] if quick else [line for line in LIST.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    place = {name: row for row, name in enumerate(clips.names)}
+    return clips, [place[name] for name in listed[: each.clips]]
+
+
+def certified(each: Wanted, config: Recipe, quick: bool, device: str) -> None:
+    """One run of `speechadv certify`, on a part of the split that more clips extend."""
+    from speechadv.cli.common import Voice
+    from speechadv.evaluation.certification import CertificationConfig, certify
+    from speechadv.evaluation.shards import Shard
+
+    _, rows = names_of(each, quick)
+    mine = frozenset(rows)
+
+    class Listed(Shard):
+        """The clips of the list."""
+
+        def of(self, clips):
+            return [clip for clip in clips if clip in mine]
+
+    click.echo(f"{each.folder}: {len(rows)} clips", err=True)
+    settings = CertificationConfig(each.model, each.sigma, each.n, config.n0, config.alpha, data=["bundled"] if quick else [])
+    certify(settings, each.folder, device=device, bar=Voice().bar, notice=lambda line: click.echo(f"note: {line}", err=True), shard=Listed())
+
+
+def attacked(each: Wanted, config: Recipe, quick: bool, device: str, most: int | None) -> None:
+    """empirical.jsonl beside the certificates: the smoothed network under attack in balls of several radii. Goes on where it stopped."""
+    from speechadv import load_model
+    from speechadv.cli.common import Voice
+    from speechadv.evaluation.empirical import EMPIRICAL, Trial, encode, read, tried
+    from speechadv.evaluation.rows import append_lines
+    from speechadv.evaluation.smoothing import ceiling
+    from speechadv.evaluation.sounds import waveforms
+    from speechadv.registry import create
+
+    clips, rows = names_of(each, quick)
+    rows, path, model = rows[:most], Path(each.folder, EMPIRICAL), load_model(each.model).to(device)
+    options = dict(config.attack)
+    name = options.pop("name")
+    word = " ".join([name, *(f"{key}={value}" for key, value in sorted(options.items()))])
+    have = {(line["clip"], line["radius"]) for line in read(path) if line["attack"] == word}
+    with Voice().bar(len(rows) * len(config.radii), f"attacking {each.folder}") as advance:
+        for share in config.radii:
+            radius = round(share * ceiling(each.n, config.alpha, each.sigma), 6)
+            left = [row for row in rows if (clips.names[row], radius) not in have]
+            advance(len(rows) - len(left))
+            for start in range(0, len(left), BLOCK):
+                part = clips.part(left[start : start + BLOCK])
+                trial = Trial(create("attack", name, **options), word, each.sigma, radius, config.draws, config.votes)
+                lines = tried(model, each.model, trial, waveforms(part.pcm).to(device), part.labels, part.names)
+                append_lines(path, "".join(map(encode, lines)))
+                advance(len(lines))
+
+
+def place(folder: Path) -> tuple:
+    """Where a run stands in the tables: by n, sigma, model."""
+    from speechadv.evaluation.certificates import read
+
+    lines = read(folder / "certificates.jsonl")
+    return (lines[0]["n"], lines[0]["sigma"], lines[0]["model"]) if lines else (0, 0.0, "")
+
+
+def tables(folders: Sequence[Path]) -> tuple[list[dict], list[dict]]:
+    """A line a run that has certificates, and a line a ball that was attacked."""
+    from speechadv.evaluation.certificates import certified_curve, read, summary
+    from speechadv.evaluation.empirical import EMPIRICAL, points
+    from speechadv.evaluation.empirical import read as read_tried
+
+    lines, trials = [], []
+    for folder in folders:
+        certificates = read(folder / "certificates.jsonl")
+        if not certificates:
+            continue
+        curve = certified_curve(certificates)
+        about = summary(certificates) | {"certified_at_half": curve[len(curve) // 2]["certified"], "certified_at_ceiling": curve[-1]["certified"]}
+        lines.append({key: about[key] for key in COLUMNS})
+        found = read_tried(folder / EMPIRICAL)
+        for attack in dict.fromkeys(line["attack"] for line in found):
+            trials += [{"model": about["model"], "sigma": about["sigma"], "attack": attack, "of_ceiling": round(point["radius"] / about["ceiling"], 3)} | point
+                       for point in points([line for line in found if line["attack"] == attack])]
+    return lines, trials
+
+
+def write(lines: Sequence[dict], trials: Sequence[dict], folders: Sequence[Path]) -> None:
+    """certificates.csv, tried.csv and certificates.md, and a figure in each run; the tables are printed."""
+    import csv
+
+    from speechadv.report.figures import draw
+    from speechadv.report.style import save
+
+    for name, columns, content in (("certificates.csv", COLUMNS, lines), ("tried.csv", TRIED, trials)):
+        with open(name, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(content)
+    for folder in folders:
+        save(draw("certified", folder), folder / "certified.svg")
+    text = as_markdown(lines, trials)
+    Path("certificates.md").write_text(text, encoding="utf-8")
+    click.echo(text)
+
+
+def copied(out: Path, folders: Sequence[Path], results: Path) -> None:
+    """What is kept of the runs."""
+    results.mkdir(parents=True, exist_ok=True)
+    for name in ("certificates.md", "certificates.csv", "tried.csv"):
+        shutil.copyfile(out / name, results / name)
+    for folder in folders:
+        for name in ("certificates.jsonl", "empirical.jsonl", "certified.svg", "environment.json"):
+            if (out / folder / name).exists():  # each network is attacked once
+                shutil.copyfile(out / folder / name, results / f"{folder.name}.{name}")
+
+
+def as_markdown(lines: Sequence[dict], trials: Sequence[dict]) -> str:
+    """Both tables."""
+    from speechadv.report.tables import NOTHING, markdown_table, number, percent
+
+    head = ["model", "sigma", "n", "clips", "right under noise %", "abstained", "median radius", "as SNR, dB", "ceiling", "at the ceiling", "certified at half of it %", "at all of it %"]
+    body = [[line["model"], f"{line['sigma']:g}", f"{line['n']:,}", str(line["clips"]), percent(line, "accuracy"), str(line["abstained"]), number(line["radius_median"], ".6f"),
+             number(line["snr_db_median"], ".1f"), f"{line['ceiling']:.6f}", str(line["at_ceiling"]), f"{100 * line['certified_at_half']:.1f}",
+             f"{100 * line['certified_at_ceiling']:.1f}"] for line in lines]
+    parts = ["# Certificates", markdown_table(head, body), "Radii are L2 lengths of samples in [-1, 1); medians are over the clips heard right. `at the ceiling` counts clips of which all "
+             "n draws agreed: of them n says no more, not the network. Brackets: 95 % Wilson intervals."]
+    if trials:
+        body = [[line["model"], f"{line['sigma']:g}", f"{line['radius']:.6f}", f"{line['of_ceiling']:g}", line["attack"], str(line["clips"]), percent(line, "accuracy")] for line in trials]
+        parts += ["## Under attack in the same balls", markdown_table(["model", "sigma", "radius", "of the ceiling", "attack", "clips", "vote still right %"], body or [[NOTHING]]),
+                  "The vote of the smoothed network, before and after an attack on its mean under noise; certified accuracy at a radius can only be lower."]
+    return "\n\n".join(parts) + "\n"
+
+
+def judged(found: dict[str, dict], quick: bool, record: bool, check: bool, clips: int | None, n: int | None) -> None:
+    """Write the numbers into expected.json, or compare them with it; exit status 1 where they differ."""
+    path = FOLDER / "expected.json"
+    if record:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        options = "--quick" if quick else " ".join(f"--{key} {value}" for key, value in (("clips", clips), ("n", n)) if value)
+        part = {"command": f"python recipes/certificates/run.py --out runs/certificates {options}".strip(), "seed": 0,
+                "tolerance": QUICK_TOLERANCE if quick else TOLERANCE, "numbers": found}
+        content = content | {"quick": part} if quick else part | {key: content[key] for key in ("quick",) if key in content}
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if check:
+        expected = expected_part(FOLDER, quick)
+        far = [f"{cell}: {name}: expected {value} within {expected['tolerance']}, got {found.get(cell, {}).get(name)}"
+               for cell, rates in expected["numbers"].items() for name, value in rates.items() if not near(found.get(cell, {}).get(name), value, expected["tolerance"])]
+        click.echo("\n".join(far) or "as in expected.json")
+        raise SystemExit(bool(far))
+
+
+if __name__ == "__main__":
+    started(recipe)
