@@ -13,6 +13,7 @@ from ..detectors.watched import SLACK, SLACK_OF_DRAWS
 from ..goals import Goal
 
 FIRST, FASTER = 1.0, 4.0  # the weight that is tried first; by how much it grows or shrinks until both sides are known
+LOOKS = 8  # passes whose mean tells the attacker where a clip stands, where something is random
 Generators = Callable[[int], Sequence[torch.Generator]]  # one a clip, for the round of this number
 
 
@@ -23,7 +24,7 @@ class Evasion:
     Attributes:
         adversarial: (batch, time), on the 16-bit grid.
         fooled: (batch,) bool, the goal of the model alone.
-        score: (batch,) of the detector.
+        score: (batch,) of the detector; a mean of several looks where it is random.
         weight: (batch,) with which it was found; NaN for what the attacker had before.
         passes, queries: (batch,) int64, spent in all rounds; a pass goes through model and detector together.
     """
@@ -74,9 +75,10 @@ def evade(watched: Watched, attack: Attack, clean: Tensor, goal: Goal, budget: B
     """
     found = _sent(watched, start, goal, generators(0))
     slack, hopeless = SLACK_OF_DRAWS if watched.stochastic else SLACK, ~found.fooled
+    enough = threshold - slack * scale if watched.stochastic else threshold  # one that is just below on average is seen every other time
     low, weight, high = (torch.full_like(found.score, value) for value in (0.0, FIRST, torch.inf))
     for search in range(searches):
-        rows = (~(hopeless | found.fooled & (found.score <= threshold))).nonzero().squeeze(1)
+        rows = (~(hopeless | found.fooled & (found.score <= enough))).nonzero().squeeze(1)
         if not len(rows):
             break
         mine = goal.select(rows)
@@ -91,8 +93,9 @@ def evade(watched: Watched, attack: Attack, clean: Tensor, goal: Goal, budget: B
 
 def _sent(watched: Watched, adversarial: Tensor, goal: Goal, generators: Sequence[torch.Generator], weight: Tensor | None = None, passes: Tensor | None = None,
           queries: Tensor | None = None) -> Evasion:
-    """A candidate for each clip, judged as it would be deployed."""
-    logits, score = judged(watched, adversarial, generators)
+    """A candidate for each clip, judged as it would be deployed, several times where something is random."""
+    looks = [judged(watched, adversarial, generators) for _ in range(LOOKS if watched.stochastic else 1)]
+    logits, score = (torch.stack(part).mean(0) for part in zip(*looks))
     nothing = torch.zeros(len(adversarial), dtype=torch.int64, device=adversarial.device)
     weight = torch.full_like(score, torch.nan) if weight is None else weight
     return Evasion(adversarial.clone(), goal.reached(logits), score, weight, nothing.clone() if passes is None else passes, nothing.clone() if queries is None else queries)
