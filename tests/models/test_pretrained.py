@@ -11,7 +11,8 @@ from speechadv.errors import SpeechAdvError
 from speechadv.models.pretrained import WEIGHTS, card_path, load_checkpoint, load_pretrained, read_card, save_model
 from speechadv.registry import create
 
-ZOO = ["resnet", "resnet-at", "resnet-at-0.005", "resnet-snr-30", "tc_resnet8", "tc_resnet8-at"]
+KINDS = ("", "-at", "-at-0.005", "-snr-30", "-trades")
+ZOO = [network + kind for network in ("resnet", "tc_resnet8") for kind in KINDS]
 CARD = {"name": "mine", "architecture": "tc_resnet8", "configuration": {"widths": [4, 4, 8]}, "seed": 3}
 CARD_KEYS = {"name", "weights", "sha256", "parameters", "task", "labels", "data", "recipe", "seed", "command", "results", "architecture", "configuration"}
 
