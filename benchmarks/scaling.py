@@ -89,7 +89,7 @@ def slope(rows: list[dict], key: str) -> float:
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """A panel an axis: time over it, and a dotted line for linear growth."""
+    """A panel an axis: time and memory over it."""
     from matplotlib.figure import Figure
 
     axes = list(dict.fromkeys(row["axis"] for row in rows))
@@ -100,6 +100,8 @@ def draw(rows: list[dict], path: Path) -> None:
         panel.loglog(values, taken, "o-", color="#0072b2", label="time in s")
         panel.loglog(values, [row["peak_mib"] for row in mine], "s--", color="#d55e00", label="memory in MiB")
         panel.set(xlabel=axis.replace("_", " "), title=f"slope of time {slope(mine, 'seconds_taken'):.2f}")
+        panel.set_xticks(values, [f"{value:,g}" for value in values])
+        panel.minorticks_off()
         panel.legend(fontsize="small")
     figure.savefig(path, dpi=120)
 
