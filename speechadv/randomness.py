@@ -6,6 +6,8 @@ from typing import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from .errors import InputError
+
 
 def derived_seed(seed: int, *parts: object) -> int:
     """A 63-bit seed from a base seed and any number of names, the same on every machine (BLAKE2, not Python's salted hash)."""
@@ -26,6 +28,35 @@ def uniform(generators: Sequence[torch.Generator], shape: Sequence[int], device=
 def normal(generators: Sequence[torch.Generator], shape: Sequence[int], device=None) -> Tensor:
     """(len(generators), *shape) standard normal numbers, row i from generator i."""
     return torch.stack([torch.randn(*shape, generator=g) for g in generators]).to(device)
+
+
+class Draws:
+    """Mixed into a module that may be random: where its numbers come from.
+
+    Attributes:
+        role, name: what an error calls it.
+        stochastic: whether two calls may differ.
+        generators: one a clip of the next batch, where it is random; `drawing` sets them.
+    """
+
+    role = "module"
+    name: str
+    stochastic = False
+    generators: Sequence[torch.Generator] | None = None
+
+    def generators_for(self, waveforms: Tensor) -> list[torch.Generator]:
+        """What to draw from, one generator a clip: those that were passed in, without these new ones seeded by the system.
+
+        Raises InputError: the generators that were passed in are not as many as the clips.
+        """
+        if self.generators is None:
+            generators = [torch.Generator() for _ in waveforms]
+            for generator in generators:
+                generator.seed()
+            return generators
+        if len(self.generators) != len(waveforms):
+            raise InputError(f"{self.role} '{self.name}': expected {len(waveforms)} generators, one a clip, got {len(self.generators)}")
+        return list(self.generators)
 
 
 @contextlib.contextmanager

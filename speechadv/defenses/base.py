@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, InputError, shown
 from ..models.layers import straight_through
+from ..randomness import Draws
 
 SURROGATE, IDENTITY, NO_GRADIENT = "surrogate", "identity", "none"
 GRADIENTS = (SURROGATE, IDENTITY, NO_GRADIENT)
@@ -18,7 +19,7 @@ def check_waveforms(waveforms: Tensor) -> None:
         raise InputError(f"expected floating-point waveforms of shape (batch, time), got {tuple(waveforms.shape)} of {kind}")
 
 
-class Defense(nn.Module):
+class Defense(Draws, nn.Module):
     """Something that a waveform passes before the classifier hears it.
 
     The output has the shape of the input, is not delayed against it, and lies on the 16-bit grid k / 32768 within [-1, 1 - 2**-15], so that
@@ -34,8 +35,7 @@ class Defense(nn.Module):
     """
 
     surrogates: tuple[str, ...] = ()
-    stochastic = False
-    generators: Sequence[torch.Generator] | None = None
+    role = "defense"
     name: str
     sample_rate: int = 16000
 
@@ -58,20 +58,6 @@ class Defense(nn.Module):
         `kind` is one of `surrogates`; what is none of them stands for the default.
         """
         return self.surrogate(waveforms)
-
-    def generators_for(self, waveforms: Tensor) -> list[torch.Generator]:
-        """What a stochastic defense draws from, one generator a clip: those that were passed in, without these new ones seeded by the system.
-
-        Raises InputError: the generators that were passed in are not as many as the clips.
-        """
-        if self.generators is None:
-            generators = [torch.Generator() for _ in waveforms]
-            for generator in generators:
-                generator.seed()
-            return generators
-        if len(self.generators) != len(waveforms):
-            raise InputError(f"defense '{self.name}': expected {len(waveforms)} generators, one a clip, got {len(self.generators)}")
-        return list(self.generators)
 
     @property
     def differentiable(self) -> bool:

@@ -1,15 +1,15 @@
 """The contract of a detector: one number a clip, higher where the clip looks more like an attack."""
 import re
-from typing import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ..defenses.base import check_waveforms
 from ..errors import ConfigError, InputError, shown
+from ..randomness import Draws
 
 
-class Detector(nn.Module):
+class Detector(Draws, nn.Module):
     """Something that looks at a clip and at what a network makes of it, and says how suspicious both are.
 
     The score has no unit of its own: a threshold that is fixed on clean clips makes a verdict of it, above which a clip is suspected. It can be
@@ -22,8 +22,7 @@ class Detector(nn.Module):
         generators: of a stochastic detector, one a clip of the next batch; `speechadv.randomness.drawing` sets them.
     """
 
-    stochastic = False
-    generators: Sequence[torch.Generator] | None = None
+    role = "detector"
     name: str
     sample_rate: int = 16000
 
@@ -55,20 +54,6 @@ class Detector(nn.Module):
     def score(self, model: nn.Module, waveforms: Tensor, logits: Tensor) -> Tensor:
         """What authors write: (batch,) from checked waveforms (batch, time) and their logits (batch, classes)."""
         raise NotImplementedError(f"{type(self).__name__}.score")
-
-    def generators_for(self, waveforms: Tensor) -> list[torch.Generator]:
-        """What a stochastic detector draws from, one generator a clip: those that were passed in, without these new ones seeded by the system.
-
-        Raises InputError: the generators that were passed in are not as many as the clips.
-        """
-        if self.generators is None:
-            generators = [torch.Generator() for _ in waveforms]
-            for generator in generators:
-                generator.seed()
-            return generators
-        if len(self.generators) != len(waveforms):
-            raise InputError(f"detector '{self.name}': expected {len(waveforms)} generators, one a clip, got {len(self.generators)}")
-        return list(self.generators)
 
 
 def divergence(one: Tensor, other: Tensor) -> Tensor:
