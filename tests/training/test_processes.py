@@ -1,4 +1,5 @@
 """Two processes of torchrun train what one trains; one of them is killed on the way."""
+import dataclasses
 import json
 import os
 import subprocess
@@ -31,6 +32,15 @@ def killed_once(self, epoch):
     return whole(self, epoch)
 
 Trainer.one_epoch = killed_once
+main(sys.argv[1:])
+"""
+FROZEN = """
+import sys
+from torch import nn
+
+nn.modules.batchnorm._BatchNorm.train = lambda self, mode=True: nn.Module.train(self, False)
+from speechadv.cli import main
+
 main(sys.argv[1:])
 """
 
@@ -81,6 +91,18 @@ def test_two_processes_follow_one(runs):
     ours, theirs = (load_model(str(run / "small.safetensors")).state_dict() for run in (one, two))
     for name, tensor in ours.items():
         torch.testing.assert_close(theirs[name], tensor, rtol=1e-2, atol=1e-3)
+
+
+def test_with_normalisation_frozen_they_stay_together_for_twenty_steps(data_root, tmp_path, monkeypatch):
+    config = dataclasses.replace(one_step_an_epoch(data_root), validate_every=STEPS)
+    (tmp_path / "config.toml").write_text(configs.dumps(config))
+    (tmp_path / "frozen.py").write_text(FROZEN)
+    monkeypatch.setattr(torch.nn.modules.batchnorm._BatchNorm, "train", lambda self, mode=True: torch.nn.Module.train(self, False))
+    train(config, tmp_path / "one", progress=lambda items, label: items, say=lambda line: None)
+    done = torchrun("frozen.py", "train", "config.toml", "--out", "two", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = ([row["loss"] for row in history(tmp_path / run)] for run in ("one", "two"))
+    assert len(one) == STEPS and one[-1] < one[0] and two == pytest.approx(one, rel=1e-4)
 
 
 def test_a_killed_process_costs_an_epoch_and_no_more(runs):
