@@ -47,7 +47,7 @@ test-pythons:
 
 coverage: $(VENV)/.quality-of-tests
 	rm -rf build/coverage && mkdir -p build/coverage
-	$(VENV)/bin/python -m pytest --cov --cov-report= --deselect tests/test_cli.py::test_help_answers_in_a_third_of_a_second
+	$(VENV)/bin/python -m pytest -m "not cluster" --cov --cov-report= --deselect tests/test_cli.py::test_help_answers_in_a_third_of_a_second
 	$(VENV)/bin/python -m benchmarks.coverage_report
 
 mutation: $(VENV)/.quality-of-tests
