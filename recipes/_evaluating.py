@@ -33,12 +33,7 @@ def evaluation_recipe(folder: Path, quick: Sequence[str], afterwards: Callable[[
         if status:
             raise SystemExit(status)
         afterwards(out)
-        if record:
-            write_expected(out, folder, is_quick)
-        if check:
-            differences = compare(out, expected_part(folder, is_quick))
-            click.echo("\n".join(differences) or "as in expected.json")
-            raise SystemExit(bool(differences))
+        settle(folder, numbers(out), quick=is_quick, record=record, check=check, seed=seed_of(out))
 
     return recipe
 
@@ -48,6 +43,36 @@ def numbers(out: Path) -> dict[str, Any]:
     cells = json.loads((out / "result.json").read_text(encoding="utf-8"))["cells"]
     names = ("model", "defense", "attack", "threat", "budget", "seed")
     return {"|".join(str(cell[name]) for name in names): {key: cell[key] for key in ("clean_accuracy", "robust_accuracy", "targeted_success")} for cell in cells}
+
+
+def seed_of(out: Path) -> int:
+    """The first seed of a run."""
+    return json.loads((out / "environment.json").read_text(encoding="utf-8"))["seeds"][0]
+
+
+def settle(folder: Path, found: dict[str, Any], *, quick: bool, record: bool, check: bool, options: str = "", seed: int = 0, tolerance: float = TOLERANCE) -> None:
+    """Write the numbers of a run, or of its rehearsal, into expected.json, or compare them with it; exit status 1 where one is farther away than the tolerance.
+
+    Args:
+        folder: of the recipe.
+        found: {cell: {name: number}}.
+        quick: whether it was the rehearsal.
+        record, check: what is wanted; nothing happens without either.
+        options: of the command that made the numbers, `--out` and `--quick` aside.
+        seed: of the run.
+        tolerance: of numbers that are recorded; a rehearsal has its own.
+    """
+    path = folder / "expected.json"
+    if record:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        words = ["python", f"recipes/{folder.name}/run.py", "--out", f"runs/{folder.name}", *options.split(), *["--quick"] * quick]
+        part = {"command": " ".join(words), "seed": seed, "tolerance": QUICK_TOLERANCE if quick else tolerance, "numbers": found}
+        content = content | {"quick": part} if quick else part | {key: content[key] for key in ("quick",) if key in content}
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if check:
+        differences = compare(found, expected_part(folder, quick))
+        click.echo("\n".join(differences) or "as in expected.json")
+        raise SystemExit(bool(differences))
 
 
 def expected_part(folder: Path, is_quick: bool) -> dict[str, Any]:
@@ -60,23 +85,12 @@ def expected_part(folder: Path, is_quick: bool) -> dict[str, Any]:
     return part
 
 
-def write_expected(out: Path, folder: Path, is_quick: bool) -> None:
-    """Put the numbers of a run, or of its rehearsal, into expected.json."""
-    path = folder / "expected.json"
-    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    command = f"python recipes/{folder.name}/run.py --out runs/{folder.name}" + " --quick" * is_quick
-    seeds = json.loads((out / "environment.json").read_text(encoding="utf-8"))["seeds"]
-    part = {"command": command, "seed": seeds[0], "tolerance": QUICK_TOLERANCE if is_quick else TOLERANCE, "numbers": numbers(out)}
-    content = content | {"quick": part} if is_quick else part | {key: content[key] for key in ("quick",) if key in content}
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+def compare(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """A line for each expected number from which what was found is farther away than the tolerance."""
+    return [f"{cell}: {name}: expected {value} within {expected['tolerance']}, got {found.get(cell, {}).get(name)}"
+            for cell, rates in expected["numbers"].items() for name, value in rates.items() if not near(found.get(cell, {}).get(name), value, expected["tolerance"])]
 
 
-def compare(out: Path, expected: dict[str, Any]) -> list[str]:
-    """A line for each expected number from which a run is farther away than the tolerance."""
-    found, lines = numbers(out), []
-    for cell, rates in expected["numbers"].items():
-        for name, value in rates.items():
-            got = found.get(cell, {}).get(name)
-            if (got is None) != (value is None) or value is not None and abs(got - value) > expected["tolerance"]:
-                lines.append(f"{cell}: {name}: expected {value} within {expected['tolerance']}, got {got}")
-    return lines
+def near(found: float | None, expected: float | None, tolerance: float) -> bool:
+    """Whether both are missing, or at most `tolerance` apart."""
+    return found is expected is None or None not in (found, expected) and abs(found - expected) <= tolerance

@@ -1,6 +1,5 @@
 """What the recipes about files of others share: a file beside its card, commands one after the other, and the numbers of several runs against expected.json."""
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any, Iterator, Sequence
 
 import click
-from _evaluating import QUICK_TOLERANCE, TOLERANCE, expected_part, numbers
+from _evaluating import numbers, settle
 
 CARD, MLPERF = Path(__file__).resolve().parents[1] / "docs/cards/kws_ref_model.tflite.toml", "kws_ref_model"  # for both files of MLPerf Tiny
 
@@ -78,22 +77,4 @@ def judged(folder: Path, runs: Sequence[Path], options: str, is_quick: bool, rec
     `options` are those of the command that made the committed numbers, the rehearsal aside; `card` are numbers of a model card, where one is made.
     """
     found = {f"{run.name}|{cell}": rates for run in runs for cell, rates in numbers(run).items()} | ({"validation": card} if card else {})
-    path = folder / "expected.json"
-    if record:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        part = {"command": f"python recipes/{folder.name}/run.py --out runs/{folder.name} {'--quick' if is_quick else options}", "seed": 0,
-                "tolerance": QUICK_TOLERANCE if is_quick else TOLERANCE, "numbers": found}
-        content = content | {"quick": part} if is_quick else part | {key: content[key] for key in ("quick",) if key in content}
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    if check:
-        expected = expected_part(folder, is_quick)
-        far = [f"{cell}: {name}: expected {value} within {expected['tolerance']}, got {found.get(cell, {}).get(name)}"
-               for cell, rates in expected["numbers"].items() for name, value in rates.items()
-               if not near(found.get(cell, {}).get(name), value, expected["tolerance"])]
-        click.echo("\n".join(far) or "as in expected.json")
-        raise SystemExit(bool(far))
-
-
-def near(found: float | None, expected: float | None, tolerance: float) -> bool:
-    """Whether both are missing, or at most `tolerance` apart."""
-    return found is expected is None or None not in (found, expected) and abs(found - expected) <= tolerance
+    settle(folder, found, quick=is_quick, record=record, check=check, options="" if is_quick else options)

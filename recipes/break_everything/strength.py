@@ -1,6 +1,4 @@
 """The one table of this recipe, from the files of a finished run: the attacks in the order of their strength, over all networks and defenses."""
-import csv
-import io
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from speechadv.evaluation.metrics import asked, mean, rate, right_before, robust
 from speechadv.registry import lookup
 from speechadv.report.saved import SavedRun, read_lines
 from speechadv.report.style import COLOURS, MARKERS, legend_below, new_figure, percent
-from speechadv.report.tables import NOTHING, markdown_table, number
+from speechadv.report.tables import NOTHING, csv_text, markdown_table, number
 from speechadv.report.tables import percent as percent_of
 
 COLUMNS = ("rank", "model", "defense", "attack", "threat", "access", "clips", "clips_right", "success", "success_low", "success_high", "robust_accuracy",
@@ -109,11 +107,7 @@ def places(found: list[Line]) -> list[tuple[str, str]]:
 
 def as_csv(found: list[Line]) -> str:
     """All lines at full precision, empty where undefined."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
-    return buffer.getvalue()
+    return csv_text(COLUMNS, found)
 
 
 def as_markdown(found: list[Line]) -> str:

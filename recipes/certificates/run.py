@@ -8,13 +8,13 @@ from typing import Any, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
-from _evaluating import expected_part
-from _files import inside, near, started
+from _evaluating import settle
+from _files import inside, started
 
 FOLDER = Path(__file__).resolve().parent
 LIST = FOLDER.parents[1] / "data/leaderboard_clips.txt"
 BLOCK = 10  # clips that are attacked at a time
-TOLERANCE, QUICK_TOLERANCE = 0.06, 0.34  # of rates over tens of clips
+TOLERANCE = 0.06  # of rates over tens of clips
 QUICK = {"clips": 3, "n": 200, "radii": [1.0], "draws": 2, "votes": 20, "attack": {"name": "pgd", "steps": 3}}
 COLUMNS = ("model", "sigma", "n", "clips", "accuracy", "accuracy_low", "accuracy_high", "abstained", "radius_median", "snr_db_median", "ceiling", "at_ceiling",
            "certified_at_half", "certified_at_ceiling")
@@ -92,7 +92,8 @@ def recipe(out, clips, n, models, tried, quick, threads, device, results, check,
         copied(out, folders, results)
     found = {f"{line['model']}|{line['sigma']:g}|{line['n']}": {key: line[key] for key in ("accuracy", "certified_at_half", "certified_at_ceiling")} for line in lines}
     found |= {f"{line['model']}|{line['sigma']:g}|l2 {line['of_ceiling']:g} of the ceiling": {"accuracy": line["accuracy"]} for line in trials}
-    judged(found, quick, record, check, clips, n)
+    options = "" if quick else " ".join(f"--{key} {value}" for key, value in (("clips", clips), ("n", n)) if value)
+    settle(FOLDER, found, quick=quick, record=record, check=check, options=options, tolerance=TOLERANCE)
 
 
 def shortened(config: Recipe, clips: int | None, n: int | None, models: Sequence[str]) -> list[Wanted]:
@@ -209,16 +210,12 @@ def tables(folders: Sequence[Path]) -> tuple[list[dict], list[dict]]:
 
 def write(lines: Sequence[dict], trials: Sequence[dict], folders: Sequence[Path]) -> None:
     """certificates.csv, tried.csv and certificates.md, and a figure in each run; the tables are printed."""
-    import csv
-
     from speechadv.report.figures import draw
     from speechadv.report.style import save
+    from speechadv.report.tables import csv_text
 
     for name, columns, content in (("certificates.csv", COLUMNS, lines), ("tried.csv", TRIED, trials)):
-        with open(name, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(content)
+        Path(name).write_text(csv_text(columns, content), encoding="utf-8")
     for folder in folders:
         save(draw("certified", folder), folder / "certified.svg")
     text = as_markdown(lines, trials)
@@ -252,24 +249,6 @@ def as_markdown(lines: Sequence[dict], trials: Sequence[dict]) -> str:
         parts += ["## Under attack in the same balls", markdown_table(["model", "sigma", "radius", "of the ceiling", "attack", "clips", "vote still right %"], body or [[NOTHING]]),
                   "The vote of the smoothed network, before and after an attack on its mean under noise; certified accuracy at a radius can only be lower."]
     return "\n\n".join(parts) + "\n"
-
-
-def judged(found: dict[str, dict], quick: bool, record: bool, check: bool, clips: int | None, n: int | None) -> None:
-    """Write the numbers into expected.json, or compare them with it; exit status 1 where they differ."""
-    path = FOLDER / "expected.json"
-    if record:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        options = "--quick" if quick else " ".join(f"--{key} {value}" for key, value in (("clips", clips), ("n", n)) if value)
-        part = {"command": f"python recipes/certificates/run.py --out runs/certificates {options}".strip(), "seed": 0,
-                "tolerance": QUICK_TOLERANCE if quick else TOLERANCE, "numbers": found}
-        content = content | {"quick": part} if quick else part | {key: content[key] for key in ("quick",) if key in content}
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    if check:
-        expected = expected_part(FOLDER, quick)
-        far = [f"{cell}: {name}: expected {value} within {expected['tolerance']}, got {found.get(cell, {}).get(name)}"
-               for cell, rates in expected["numbers"].items() for name, value in rates.items() if not near(found.get(cell, {}).get(name), value, expected["tolerance"])]
-        click.echo("\n".join(far) or "as in expected.json")
-        raise SystemExit(bool(far))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """Detectors against attackers who do not and who do know them: see README.md beside this file."""
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
-from _evaluating import QUICK_TOLERANCE, TOLERANCE, expected_part
-from _files import near, started
+from _evaluating import settle
+from _files import started
 
 FOLDER = Path(__file__).resolve().parent
 QUICK = ("data=['bundled']", "models=['resnet']", "detectors=['disagreement:bandpass:300-3400', 'margin:noise=0.002,copies=2']", "budgets=['linf:0.002']", "skip=[]",
@@ -38,30 +37,12 @@ def recipe(out, is_quick, overrides, threads, device, check, record):
     torch.set_num_threads(threads or torch.get_num_threads())
     result = detect(config, out, device=checked_device(device), bar=voice.bar, notice=voice.notice)
     voice.table(HEADS, table_of(result["cells"]), 3, str(out / "table.csv"))
-    found = numbers(result)
-    if record:
-        write_expected(found, config.seed, is_quick)
-    if check:
-        expected = expected_part(FOLDER, is_quick)
-        far = [f"{cell}: {name}: expected {value} within {expected['tolerance']}, got {found.get(cell, {}).get(name)}"
-               for cell, rates in expected["numbers"].items() for name, value in rates.items() if not near(found.get(cell, {}).get(name), value, expected["tolerance"])]
-        click.echo("\n".join(far) or "as in expected.json")
-        raise SystemExit(bool(far))
+    settle(FOLDER, numbers(result), quick=is_quick, record=record, check=check, seed=config.seed)
 
 
 def numbers(result: dict[str, Any]) -> dict[str, Any]:
     """The rates of a run: {"model|detector|budget|attacker": {"false_alarms", ...}}."""
     return {"|".join(line[key] for key in ("model", "detector", "budget", "attacker")): {name: line[name] for name in RATES} for line in result["cells"]}
-
-
-def write_expected(found: dict[str, Any], seed: int, is_quick: bool) -> None:
-    """Put the numbers of a run, or of its rehearsal, into expected.json."""
-    path = FOLDER / "expected.json"
-    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    command = f"python recipes/{FOLDER.name}/run.py --out runs/{FOLDER.name}" + " --quick" * is_quick
-    part = {"command": command, "seed": seed, "tolerance": QUICK_TOLERANCE if is_quick else TOLERANCE, "numbers": found}
-    content = content | {"quick": part} if is_quick else part | {key: content[key] for key in ("quick",) if key in content}
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from typing import Callable
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 import click
+from _evaluating import settle
 from _files import started
-from _stages import Stage, judge, stages_of, table, train_all, write_table
+from _stages import Stage, accuracies, stages_of, table, train_all, training_options, use_threads, write_table
 
 FOLDER = Path(__file__).resolve().parent
 COMMAND = "python recipes/distil/run.py --out runs/distil"
@@ -14,14 +15,8 @@ QUICK_TEACHER = ("teaching.models=['resnet']",)  # of the package: whoever has n
 
 
 @click.command(epilog="Example: python recipes/distil/run.py --out runs/distil --quick")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of all runs; what is finished is skipped, what was stopped goes on.")
-@click.option("--quick", is_flag=True, help="A rehearsal on the bundled synthetic clips with tiny networks; `resnet` teaches.")
+@training_options("Folder of all runs; what is finished is skipped, what was stopped goes on.", "`resnet` teaches", "Override a key of all rows.")
 @click.option("--only", multiple=True, metavar="ROW", help="Train this row alone, from what is there; may be given several times.")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Override a key of all rows.")
-@click.option("--threads", type=int, help="Threads of torch.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--check", is_flag=True, help="Compare with expected.json; exit status 1 where a number is farther away than its tolerance.")
-@click.option("--record", is_flag=True, help="Write the numbers of this run into expected.json.")
 def recipe(out, quick, only, changes, threads, device, check, record):
     """Train the rows of config.toml and print what each reached on validation, beside the row with all ingredients."""
     from student import learn as learn_row
@@ -34,10 +29,7 @@ def recipe(out, quick, only, changes, threads, device, check, record):
     stages = stages_of(FOLDER, out, (*(QUICK_TEACHER if quick else ()), *changes), quick)
     if unknown := set(only) - {stage.folder for stage in stages}:
         raise ConfigError(f"--only: no row '{sorted(unknown)[0]}'")
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
+    use_threads(threads)
 
     def learn(stage: Stage, folder: Path, progress: Callable) -> Path:
         click.echo(f"{stage.folder}:", err=True)
@@ -47,7 +39,7 @@ def recipe(out, quick, only, changes, threads, device, check, record):
     train_all([stage for stage in stages if not only or stage.folder in only], out, learn, Voice().progress)
     rows = compared(table(stages, out))
     click.echo(write_table(rows, out, ("points_lost",)))
-    judge(FOLDER, rows, COMMAND, quick, record, check)
+    settle(FOLDER, accuracies(rows), quick=quick, record=record, check=check)
 
 
 def compared(rows: list[dict]) -> list[dict]:

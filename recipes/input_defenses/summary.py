@@ -1,6 +1,4 @@
 """The one table of this recipe: a line a defense, from the rows of the finished runs, and what each costs in time on this machine."""
-import csv
-import io
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -8,7 +6,7 @@ from typing import Any
 
 from speechadv.evaluation.metrics import rate, right_before, robust
 from speechadv.report.saved import SavedRun
-from speechadv.report.tables import NOTHING, markdown_table
+from speechadv.report.tables import NOTHING, csv_text, markdown_table
 from speechadv.report.tables import percent as percent_of
 
 NONE = "none"
@@ -91,11 +89,7 @@ def milliseconds(defense: str) -> tuple[float, float]:
 
 def as_csv(lines: list[Line]) -> str:
     """All lines at full precision, empty where undefined."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return buffer.getvalue()
+    return csv_text(COLUMNS, lines)
 
 
 def as_markdown(lines: list[Line]) -> str:

@@ -1,5 +1,4 @@
 """The leaderboard: every entry under the same attacks on the same clips. See README.md beside this file."""
-import json
 import shutil
 import sys
 from dataclasses import dataclass, replace
@@ -8,8 +7,8 @@ from typing import Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
-from _evaluating import QUICK_TOLERANCE, TOLERANCE, expected_part
-from _files import inside, near, started
+from _evaluating import settle
+from _files import inside, started
 from cost import BATCH, clips_a_second, of_run, told
 from entered import MODELS, Entry, brought, entries_of
 
@@ -56,10 +55,7 @@ def recipe(out, folder, wanted, clips, runs, plan_only, tables, quick, threads, 
     for path in (path for path in out.glob("leaderboard*.*") if results and path.suffix != ".txt"):
         results.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, results / path.name)
-    if record:
-        record_numbers(lines, quick, clips)
-    if check:
-        judge(lines, quick)
+    settle(FOLDER, numbers(lines), quick=quick, record=record, check=check, options="" if quick else f"--clips {'all' if clips == ALL else clips}")
 
 
 def attack(out: Path, folder: Path, wanted: Sequence[str], chosen: "Chosen | None", runs: Sequence[str], threads: int, device: str, plan_only: bool) -> None:
@@ -226,27 +222,6 @@ def write(out: Path) -> list[dict]:
 def numbers(lines: Sequence[dict]) -> dict[str, dict[str, float | None]]:
     """The rates of a board: {"entry|budget": {...}}."""
     return {f"{line['model']}|{line['budget']}": {key: line[key] for key in ("clean_accuracy", "robust_accuracy", "targeted_success", "test_accuracy")} for line in lines}
-
-
-def record_numbers(lines: Sequence[dict], quick: bool, clips: int) -> None:
-    """Put the numbers of a board, or of its rehearsal, into expected.json."""
-    path = FOLDER / "expected.json"
-    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    options = "--quick" if quick else f"--clips {'all' if clips == ALL else clips}"
-    part = {"command": f"python recipes/leaderboard/run.py --out runs/leaderboard {options}", "seed": 0,
-            "tolerance": QUICK_TOLERANCE if quick else TOLERANCE, "numbers": numbers(lines)}
-    content = content | {"quick": part} if quick else part | {key: content[key] for key in ("quick",) if key in content}
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def judge(lines: Sequence[dict], quick: bool) -> None:
-    """Compare with expected.json, leave with exit status 1 where a number is farther away than its tolerance."""
-    expected, found = expected_part(FOLDER, quick), numbers(lines)
-    far = [f"{cell}: {name}: expected {value} within {expected['tolerance']}, got {found.get(cell, {}).get(name)}"
-           for cell, rates in expected["numbers"].items() for name, value in rates.items()
-           if not near(found.get(cell, {}).get(name), value, expected["tolerance"])]
-    click.echo("\n".join(far) or "as in expected.json")
-    raise SystemExit(bool(far))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """Robust overfitting as a curve: see README.md beside this file."""
-import csv
 import sys
 from pathlib import Path
-from typing import Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
+from _evaluating import settle
 from _files import command, started
-from _stages import Stage, judge, stages_of, table, train_all, write_table
+from _stages import accuracies, plainly, stages_of, table, train_all, training_options, use_threads, write_table
 
 FOLDER = Path(__file__).resolve().parent
 COMMAND = "python recipes/overfitting/run.py --out runs/overfitting"
@@ -16,46 +15,26 @@ QUICK = ("watched_clips=6", "training_clips=24")
 
 
 @click.command(epilog="Example: python recipes/overfitting/run.py --out runs/overfitting --quick")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run; what was stopped goes on.")
-@click.option("--quick", is_flag=True, help="A rehearsal on the bundled synthetic clips; the curve says nothing.")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Override a key of network.toml.")
-@click.option("--threads", type=int, help="Threads of torch.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--check", is_flag=True, help="Compare with expected.json; exit status 1 where a number is farther away than its tolerance.")
-@click.option("--record", is_flag=True, help="Write the numbers of this run into expected.json.")
+@training_options("Folder of the run; what was stopped goes on.", "the curve says nothing", "Override a key of network.toml.")
 def recipe(out, quick, changes, threads, device, check, record):
     """Train for too long under attack; draw and print robustness on training and validation clips over the epochs."""
     from speechadv.cli.common import Voice
     from speechadv.report.saved import read_lines
-    from speechadv.training.run import train
+    from speechadv.report.tables import csv_text
 
     stages = stages_of(FOLDER, out, (*(QUICK if quick else ()), *changes), quick)
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
-
-    def learn(stage: Stage, folder: Path, progress: Callable) -> Path:
-        return train(stage.settings, folder, device=device, command=COMMAND, progress=progress, say=lambda line: click.echo(line, err=True))
-
-    train_all(stages, out, learn, Voice().progress)
+    use_threads(threads)
+    train_all(stages, out, plainly(lambda stage: COMMAND, device), Voice().progress)
     run = out / stages[0].folder
     command("plot", "training", run, "--out", out / "overfitting.png")
     rows = table(stages, out)
     write_table(rows, out)
     lines = read_lines(run / "history.jsonl")
     curve = [line for line in lines if "score" in line]
-    write_curve(curve, out / "curve.csv")
+    columns = ("epoch", "loss", *SHARES)
+    (out / "curve.csv").write_text(csv_text(columns, [{name: line.get(name) for name in columns} for line in curve]), encoding="ascii")
     click.echo(passage(curve, stages[0].settings))
-    judge(FOLDER, rows, COMMAND, quick, record, check)
-
-
-def write_curve(curve: list[dict], path: Path) -> None:
-    """The shares by epoch, as CSV."""
-    with open(path, "w", newline="", encoding="ascii") as file:
-        writer = csv.DictWriter(file, ("epoch", "loss", *SHARES), extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(curve)
+    settle(FOLDER, accuracies(rows), quick=quick, record=record, check=check)
 
 
 def passage(curve: list[dict], settings) -> str:

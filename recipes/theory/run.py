@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
-from _evaluating import compare, evaluation_recipe, expected_part, write_expected
+from _evaluating import evaluation_recipe, numbers, seed_of, settle
 
 FOLDER = Path(__file__).resolve().parent
 DOCUMENT = FOLDER.parents[1] / "docs/theory.md"
@@ -63,14 +63,9 @@ def recipe() -> click.Command:
         text = as_markdown(found := measured(out))
         (out / "theory.md").write_text(text, encoding="utf-8")
         click.echo(text)
-        if record:
-            write_expected(out, FOLDER, is_quick)
         if write_docs:
             DOCUMENT.write_text(put_into(DOCUMENT.read_text(encoding="utf-8"), found), encoding="utf-8")
-        if check:
-            differences = compare(out, expected_part(FOLDER, is_quick))
-            click.echo("\n".join(differences) or "as in expected.json")
-            raise SystemExit(bool(differences))
+        settle(FOLDER, numbers(out), quick=is_quick, record=record, check=check, seed=seed_of(out))
 
     command.callback = with_measures
     command.params.append(click.Option(["--write-docs"], is_flag=True, help="Put the measured passages into docs/theory.md."))

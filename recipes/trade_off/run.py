@@ -1,12 +1,12 @@
 """Clean against robust accuracy over the weight that is given to each: see README.md beside this file."""
 import sys
 from pathlib import Path
-from typing import Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
+from _evaluating import settle
 from _files import started
-from _stages import Stage, judge, stages_of, table, train_all, write_table
+from _stages import Stage, accuracies, plainly, stages_of, table, train_all, training_options, use_threads, write_table
 
 FOLDER = Path(__file__).resolve().parent
 COMMAND = "python recipes/trade_off/run.py --out runs/trade_off"
@@ -16,32 +16,18 @@ EXTRA = ("weight", "clips", *(f"{rate}_{end}" for rate in RATES for end in ("low
 
 
 @click.command(epilog="Example: python recipes/trade_off/run.py --out runs/trade_off --quick")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of all runs; what is finished is skipped, what was stopped goes on.")
-@click.option("--quick", is_flag=True, help="A rehearsal on the bundled synthetic clips with tiny networks; the curve says nothing.")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Override a key of all fine-tunings.")
-@click.option("--threads", type=int, help="Threads of torch.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--check", is_flag=True, help="Compare with expected.json; exit status 1 where a number is farther away than its tolerance.")
-@click.option("--record", is_flag=True, help="Write the numbers of this run into expected.json.")
+@training_options("Folder of all runs; what is finished is skipped, what was stopped goes on.", "the curve says nothing", "Override a key of all fine-tunings.")
 def recipe(out, quick, changes, threads, device, check, record):
     """Fine-tune with several weights, print the table and draw the curve."""
     from speechadv.cli.common import Voice
-    from speechadv.training.run import train
 
     stages = stages_of(FOLDER, out, (*(QUICK if quick else ()), *changes), quick)
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
-
-    def learn(stage: Stage, folder: Path, progress: Callable) -> Path:
-        return train(stage.settings, folder, device=device, command=COMMAND, progress=progress, say=lambda line: click.echo(f"{stage.folder}: {line}", err=True))
-
-    train_all(stages, out, learn, Voice().progress)
+    use_threads(threads)
+    train_all(stages, out, plainly(lambda stage: COMMAND, device), Voice().progress)
     rows = [with_intervals(row, stage, out) for row, stage in zip(table(stages, out), stages)]
     click.echo(write_table(rows, out, EXTRA))
     draw(rows, out / "trade_off.png")
-    judge(FOLDER, rows, COMMAND, quick, record, check)
+    settle(FOLDER, accuracies(rows), quick=quick, record=record, check=check)
 
 
 def with_intervals(row: dict, stage: Stage, out: Path) -> dict:

@@ -2,12 +2,13 @@
 import json
 import sys
 from pathlib import Path
-from typing import Callable
+from typing import Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
+from _evaluating import settle
 from _files import started
-from _stages import Stage, judge, stages_of, table, train_all, write_table
+from _stages import Stage, accuracies, plainly, stages_of, table, train_all, training_options, use_threads, write_table
 from _training import origins
 
 FOLDER = Path(__file__).resolve().parent
@@ -17,47 +18,37 @@ COMMAND = "python recipes/train_zoo/run.py --out runs/train_zoo"
 
 
 @click.command(epilog="Example: python recipes/train_zoo/run.py --out runs/train_zoo --packaged resnet --packaged resnet-at")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of all runs; what is finished is skipped, what was stopped goes on.")
-@click.option("--quick", is_flag=True, help="A rehearsal on the bundled synthetic clips with tiny networks; the weights are of no use.")
+@training_options("Folder of all runs; what is finished is skipped, what was stopped goes on.", "the weights are of no use", "Override a key of all stages.")
 @click.option("--only", multiple=True, metavar="NETWORK", help="Train this network alone, from what is there; may be given several times.")
 @click.option("--packaged", multiple=True, metavar="NETWORK", help="Take this network from the package instead of training it; may be given several times.")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Override a key of all stages.")
-@click.option("--threads", type=int, help="Threads of torch.")
-@click.option("--device", default="cpu", show_default=True)
 @click.option("--pack", multiple=True, metavar="NETWORK", help="Train nothing: put this finished network into the package, with its card; may be given several times.")
-@click.option("--check", is_flag=True, help="Compare with expected.json; exit status 1 where a number is farther away than its tolerance.")
-@click.option("--record", is_flag=True, help="Write the numbers of this run into expected.json.")
 def recipe(out, quick, only, packaged, changes, threads, device, pack, check, record):
     """Train the networks of config.toml and print what each reached on validation and how long it took."""
     from speechadv.cli.common import Voice
     from speechadv.errors import ConfigError
-    from speechadv.training.run import train
 
     stages = stages_of(FOLDER, out, changes, quick, packaged)
     if unknown := {*only, *pack} - {stage.settings.name for stage in stages}:
         raise ConfigError(f"--only, --pack: no stage makes '{sorted(unknown)[0]}'")
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
-
-    def learn(stage: Stage, folder: Path, progress: Callable) -> Path:
-        click.echo(f"{stage.folder}:", err=True)
-        return train(stage.settings, folder, device=device, command=command(stage.settings.name, packaged), progress=progress,
-                     say=lambda line: click.echo(line, err=True))
-
+    use_threads(threads)
     if not pack:
+        learn = plainly(lambda stage: command(stage.settings.name, packaged), device)
         train_all([stage for stage in stages if not only or stage.settings.name in only], out, learn, Voice().progress)
     rows = table(stages, out)
     click.echo(write_table(rows, out))
     for name in pack:
         packed([stage for stage in stages if stage.settings.name == name][-1], out)
-    judge(FOLDER, rows, COMMAND + "".join(f" --packaged {name}" for name in packaged), quick, record, check)
+    settle(FOLDER, accuracies(rows), quick=quick, record=record, check=check, options=taken(packaged))
 
 
-def command(name: str, packaged: tuple[str, ...]) -> str:
+def taken(packaged: Sequence[str]) -> str:
+    """The options that name the networks that are there already."""
+    return " ".join(f"--packaged {name}" for name in packaged)
+
+
+def command(name: str, packaged: Sequence[str]) -> str:
     """What makes one network again."""
-    return COMMAND + "".join(f" --packaged {other}" for other in packaged) + f" --only {name}"
+    return " ".join(filter(None, (COMMAND, taken(packaged), f"--only {name}")))
 
 
 def packed(stage: Stage, out: Path) -> None:

@@ -3,8 +3,6 @@
 A board holds a folder an entry, with about.json (what it is) and the runs `clean`, `untargeted` and `targeted` of `speechadv evaluate`, as far as they are
 there; leaderboard-clips.txt is the order in which clips are attacked. speed.json beside the runs is a measurement; it enters leaderboard.md and leaderboard-speed.csv alone, for it differs from time to time.
 """
-import csv
-import io
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
@@ -15,7 +13,7 @@ from ..evaluation.folder import ROWS, read_config, read_environment, read_json
 from ..evaluation.metrics import by_label, rate, right_before, robust, succeeded
 from ..evaluation.rows import Row
 from .figures.rates import counted
-from .tables import NOTHING, markdown_table, percent
+from .tables import NOTHING, csv_text, markdown_table, percent
 
 RUNS = ("clean", "untargeted", "targeted")
 ABOUT, SPEED, ORDER = "about.json", "speed.json", "leaderboard-clips.txt"
@@ -49,9 +47,9 @@ def write_leaderboard(board: str | Path) -> list[Line]:
     found = [line for entry in entries for line in entry["lines"]]
     if not found:
         raise InputError(f"'{shown(board)}': expected folders of entries with {ABOUT} and rows, found none")
-    write_bytes(board / "leaderboard.csv", as_csv(COLUMNS, found))
-    write_bytes(board / "leaderboard-classes.csv", as_csv(CLASSES, [line for entry in entries for line in entry["classes"]]))
-    write_bytes(board / "leaderboard-speed.csv", as_csv(("model", "clips_a_second", "batch", "processor"), [entry["speed"] for entry in entries if entry["speed"]]))
+    write_bytes(board / "leaderboard.csv", encoded(COLUMNS, found))
+    write_bytes(board / "leaderboard-classes.csv", encoded(CLASSES, [line for entry in entries for line in entry["classes"]]))
+    write_bytes(board / "leaderboard-speed.csv", encoded(("model", "clips_a_second", "batch", "processor"), [entry["speed"] for entry in entries if entry["speed"]]))
     write_bytes(board / "leaderboard.md", as_markdown(entries).encode("utf-8"))
     return found
 
@@ -135,13 +133,9 @@ def mean_robust(entry: dict[str, Any]) -> float:
     return sum(line["robust_accuracy"] for line in entry["lines"]) / len(entry["lines"])
 
 
-def as_csv(columns: Sequence[str], lines: Iterable[Line]) -> bytes:
-    """Full precision, empty where undefined."""
-    buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return buffer.getvalue().encode("utf-8", "backslashreplace")
+def encoded(columns: Sequence[str], lines: Iterable[Line]) -> bytes:
+    """A CSV file of lines; what UTF-8 cannot hold is escaped."""
+    return csv_text(columns, lines).encode("utf-8", "backslashreplace")
 
 
 def as_markdown(entries: Sequence[dict[str, Any]]) -> str:

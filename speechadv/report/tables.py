@@ -88,6 +88,15 @@ def as_csv(lines: Sequence[dict[str, Any]]) -> str:
     return buffer.getvalue()
 
 
+def csv_text(columns: Sequence[str], lines: Iterable[dict[str, Any]]) -> str:
+    """Lines under their columns as CSV, at full precision, empty where undefined or missing. Raises ValueError: a key that is no column."""
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return buffer.getvalue()
+
+
 def measures(lines: Sequence[dict[str, Any]]) -> list[str]:
     """The measures of quality that the lines of a table have."""
     return [name for name in MEASURES if lines and all(f"{name}_median" in line for line in lines)]

@@ -36,9 +36,9 @@ def test_compare_sees_what_differs(tmp_path):
     cell = keys | {"clean_accuracy": 0.9, "robust_accuracy": None, "targeted_success": 0.5}
     (tmp_path / "result.json").write_text(json.dumps({"cells": [cell]}))
     expected = {"tolerance": 0.03, "numbers": shared().numbers(tmp_path)}
-    assert shared().compare(tmp_path, expected) == []
+    assert shared().compare(shared().numbers(tmp_path), expected) == []
     (tmp_path / "result.json").write_text(json.dumps({"cells": [cell | {"clean_accuracy": 0.85, "targeted_success": None}]}))
-    assert [line.split(": ")[1] for line in shared().compare(tmp_path, expected)] == ["clean_accuracy", "targeted_success"]
+    assert [line.split(": ")[1] for line in shared().compare(shared().numbers(tmp_path), expected)] == ["clean_accuracy", "targeted_success"]
 
 
 def test_attacks_are_ranked_by_strength(finished, monkeypatch):
