@@ -10,7 +10,7 @@ from speechadv.cli import crafter
 from speechadv.cli.attack import prepared, read_clips
 from speechadv.cli.common import Voice
 from speechadv.errors import SpeechAdvError
-from speechadv.evaluation.blocks import Done, persistently
+from speechadv.evaluation.blocks import persistently
 
 
 class Sending:

@@ -1,4 +1,5 @@
 """The contract of a defense, and a classifier with defenses in front of it, which is again a classifier."""
+import re
 from typing import Iterable, Sequence
 
 import torch
@@ -17,6 +18,13 @@ def check_waveforms(waveforms: Tensor) -> None:
     if not waveforms.is_floating_point() or waveforms.ndim != 2 or waveforms.shape[1] == 0:
         kind = str(waveforms.dtype).removeprefix("torch.")
         raise InputError(f"expected floating-point waveforms of shape (batch, time), got {tuple(waveforms.shape)} of {kind}")
+
+
+def whole_number(text: str, name: str, expected: str) -> int:
+    """The number of a specification such as "median:3", from what follows the colon. Raises ConfigError: it is none; `expected` says what should stand there."""
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ConfigError(f"defense {name}: expected {expected}, got '{name}:{shown(text)}'")
+    return int(text)
 
 
 class Defense(Draws, nn.Module):

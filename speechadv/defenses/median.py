@@ -1,13 +1,11 @@
 """Median filter: a sample becomes the middle one of its neighbourhood."""
-import re
-
 import torch
 from torch import Tensor
 
 from ..audio import to_grid
 from ..errors import ConfigError, shown
 from ..registry import register
-from .base import Defense, check_waveforms, straight_through
+from .base import Defense, check_waveforms, straight_through, whole_number
 
 WIDEST = 31
 
@@ -36,9 +34,7 @@ class Median(Defense):
     @classmethod
     def from_spec(cls, text: str, sample_rate: int = 16000) -> "Median":
         """From "3". Raises ConfigError."""
-        if not re.fullmatch("[0-9]{1,9}", text):
-            raise ConfigError(f"defense median: expected median:SIZE, odd, from 3 to {WIDEST}, got 'median:{shown(text)}'")
-        return cls(int(text), sample_rate)
+        return cls(whole_number(text, "median", f"median:SIZE, odd, from 3 to {WIDEST}"), sample_rate)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         check_waveforms(waveforms)

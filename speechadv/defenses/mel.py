@@ -1,12 +1,10 @@
 """Mel inversion: each frame's power known in mel bands alone, with the phase of the clip."""
-import re
-
-import torch
 import torchaudio.functional
 from torch import Tensor
 
 from ..errors import ConfigError, shown
 from ..registry import register
+from .base import whole_number
 from .spectral import Weighted, power_of
 
 FEWEST, MOST = 10, 100  # with more, low bands would hold no bin of 31.25 Hz
@@ -43,9 +41,7 @@ class Mel(Weighted):
     @classmethod
     def from_spec(cls, text: str, sample_rate: int = 16000) -> "Mel":
         """From "40". Raises ConfigError."""
-        if not re.fullmatch("[0-9]{1,9}", text):
-            raise ConfigError(f"defense mel: expected mel:BANDS, {FEWEST} to {MOST}, got 'mel:{shown(text)}'")
-        return cls(int(text), sample_rate)
+        return cls(whole_number(text, "mel", f"mel:BANDS, {FEWEST} to {MOST}"), sample_rate)
 
     def weights(self, waveforms: Tensor, spectra: Tensor) -> Tensor:
         powers = power_of(spectra)

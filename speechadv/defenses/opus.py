@@ -1,8 +1,7 @@
 """Opus in memory."""
-import re
-
 from ..errors import ConfigError, shown
 from ..registry import register
+from .base import whole_number
 from .codec import SAMPLE_RATE
 from .ogg import Ogg
 
@@ -39,6 +38,4 @@ class Opus(Ogg):
     @classmethod
     def from_spec(cls, text: str, sample_rate: int = SAMPLE_RATE) -> "Opus":
         """From "16". Raises ConfigError."""
-        if not re.fullmatch("[0-9]{1,9}", text):
-            raise ConfigError(f"defense opus: expected opus:KBPS, KBPS one of {', '.join(map(str, BITRATES))}, got 'opus:{shown(text)}'")
-        return cls(int(text), sample_rate=sample_rate)
+        return cls(whole_number(text, "opus", f"opus:KBPS, KBPS one of {', '.join(map(str, BITRATES))}"), sample_rate=sample_rate)

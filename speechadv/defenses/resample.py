@@ -1,6 +1,5 @@
 """Resampling down and up again: what lies above half of the lower rate is gone."""
 import math
-import re
 
 import torch
 from torch import Tensor
@@ -8,7 +7,7 @@ from torch import Tensor
 from ..audio import to_grid
 from ..errors import ConfigError, shown
 from ..registry import register
-from .base import Defense, check_waveforms, straight_through
+from .base import Defense, check_waveforms, straight_through, whole_number
 from .filters import WIDEST, centred, design
 
 STEP = 500  # Hz: with rates in such steps the ratio of the two is one of small numbers
@@ -44,9 +43,7 @@ class Resample(Defense):
     @classmethod
     def from_spec(cls, text: str, sample_rate: int = 16000) -> "Resample":
         """From "8000", Hz. Raises ConfigError."""
-        if not re.fullmatch("[0-9]{1,9}", text):
-            raise ConfigError(f"defense resample: expected resample:HZ, such as resample:8000, got 'resample:{shown(text)}'")
-        return cls(int(text), sample_rate)
+        return cls(whole_number(text, "resample", "resample:HZ, such as resample:8000"), sample_rate)
 
     def resampled(self, waveforms: Tensor) -> Tensor:
         """Down and up, before rounding: (batch, time) -> (batch, time), linear in the input."""

@@ -1,6 +1,4 @@
 """Random shift: the clip comes earlier or later, by how much is drawn."""
-import re
-
 from torch import Tensor
 
 from ..audio import to_grid
@@ -8,7 +6,7 @@ from ..errors import ConfigError, shown
 from ..randomness import uniform
 from ..registry import register
 from ..rooms import moved
-from .base import Defense, check_waveforms, straight_through
+from .base import Defense, check_waveforms, straight_through, whole_number
 
 LONGEST = 500  # ms
 
@@ -41,9 +39,7 @@ class Shift(Defense):
     @classmethod
     def from_spec(cls, text: str, sample_rate: int = 16000) -> "Shift":
         """From "50", ms. Raises ConfigError."""
-        if not re.fullmatch("[0-9]{1,9}", text):
-            raise ConfigError(f"defense shift: expected shift:MS, 1 to {LONGEST}, got 'shift:{shown(text)}'")
-        return cls(int(text), sample_rate)
+        return cls(whole_number(text, "shift", f"shift:MS, 1 to {LONGEST}"), sample_rate)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         check_waveforms(waveforms)

@@ -1,8 +1,7 @@
 """Ogg Vorbis in memory."""
-import re
-
 from ..errors import ConfigError, shown
 from ..registry import register
+from .base import whole_number
 from .codec import SAMPLE_RATE
 from .ogg import Ogg
 
@@ -36,6 +35,4 @@ class Vorbis(Ogg):
     @classmethod
     def from_spec(cls, text: str, sample_rate: int = SAMPLE_RATE) -> "Vorbis":
         """From "3". Raises ConfigError."""
-        if not re.fullmatch("[0-9]{1,2}", text):
-            raise ConfigError(f"defense vorbis: expected vorbis:QUALITY, 0 to 10, got 'vorbis:{shown(text)}'")
-        return cls(int(text), sample_rate=sample_rate)
+        return cls(whole_number(text, "vorbis", "vorbis:QUALITY, 0 to 10"), sample_rate=sample_rate)

@@ -26,7 +26,7 @@ from .detection_settings import DetectionConfig
 from .environment import environment
 from .evasion import evade, judged
 from .fitting import bundled_halves, goal_for
-from .folder import TIMING, claimed, write_json
+from .folder import TIMING, claimed
 from .rows import append_lines
 from .run import Bar, mend_times, no_bar
 from .separation import threshold_for

@@ -1,5 +1,4 @@
 """What should be heard in a batch: the labels, or what teachers hear in the very same view."""
-from pathlib import Path
 from typing import Callable
 
 import numpy as np
