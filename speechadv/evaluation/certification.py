@@ -169,7 +169,7 @@ def note_failures(out: Path, done: Done) -> int:
 
 
 def _blocks(rows: list[int], clips, n: int) -> Iterator[Certified]:
-    """Clips that share their draws, as many as 200,000 passes are, but two to eight: drawing noise for one takes a seventh of the network's time."""
+    """Clips that share their draws, as many as 200,000 passes are, but two to eight: drawing noise for each takes a good part of the network's time."""
     size = max(2, min(8, 200_000 // n))
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
