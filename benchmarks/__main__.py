@@ -9,6 +9,7 @@ import click
 
 from speechadv.cli.common import checked_device
 from speechadv.errors import SpeechAdvError
+from speechadv.memory import keep_freed
 
 from . import scale, timing
 from .comparisons import WHERE
@@ -33,6 +34,7 @@ def main(only, rounds, quick, device, out):
         timing.use(checked_device(device))
     except SpeechAdvError as problem:
         raise click.UsageError(str(problem)) from None
+    keep_freed()  # for theirs as for ours
     for name in only or WHERE:
         click.echo(f"{name} …", err=True)
         if name == SCALE:

@@ -38,7 +38,9 @@ def started(recipe: click.Command) -> None:
     """Run a recipe's command; errors of ours are one line and exit status 2."""
     from speechadv.cli import complain
     from speechadv.errors import SpeechAdvError
+    from speechadv.memory import keep_freed
 
+    keep_freed()
     try:
         recipe()
     except SpeechAdvError as problem:

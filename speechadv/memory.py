@@ -1,9 +1,26 @@
-"""When memory does not suffice for so many clips at a time: fewer, and it is said so."""
+"""When memory does not suffice for so many clips at a time: fewer, and it is said so. And memory that is freed: kept for the next pass."""
 from typing import Callable, Iterator, Sequence, TypeVar
 
 from .errors import SpeechAdvError
 
 T, R = TypeVar("T"), TypeVar("R")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; glibc refuses more
+
+
+def keep_freed() -> bool:
+    """Have the C library keep memory that tensors free, instead of giving it back to the system and asking for it again, page by page cleared, at each pass of
+    a network: thousands of page faults a step. For this process, from here on; its peak is what it was. Whether that was possible: glibc alone can do it.
+
+    Both limits are needed: setting the first one alone fixes the other at 128 KiB, and each tensor is mapped anew.
+    """
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library, or Windows
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
 
 
 def out_of_memory(problem: BaseException) -> bool:

@@ -6,6 +6,7 @@ import sys
 import click
 
 from ..errors import SpeechAdvError, shown
+from ..memory import keep_freed, out_of_memory
 
 COMMANDS = {
     "demo": "Attack and defend bundled clips; tables and a page to listen to.",
@@ -82,6 +83,7 @@ def main(arguments=None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that has no letter for what a file is called is no reason to stop
+    keep_freed()
     sys.exit(run(arguments))
 
 
@@ -107,8 +109,6 @@ def run(arguments=None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more: no second error when Python flushes
         return 0
     except (MemoryError, RuntimeError) as problem:
-        from ..memory import out_of_memory
-
         if not out_of_memory(problem):
             raise
         return complain("out of memory; what is finished is kept")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Iterable, Iterator, Protocol
 
 from ..errors import SpeechAdvError
+from ..memory import keep_freed
 from .blocks import TRIES, Block, Doing, Done, persistently
 
 IN_FLIGHT = 2  # items a process: what is waiting takes memory
@@ -106,6 +107,7 @@ def _begin(worker: Doing, threads: int) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    keep_freed()
     worker.begin(threads)
     _worker = worker
 

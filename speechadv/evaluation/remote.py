@@ -12,6 +12,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from ..errors import SpeechAdvError, shown
+from ..memory import keep_freed
 from .blocks import Block, Doing, Done, persistently
 
 SHARED_MEMORY, ROOM = "/dev/shm", 1 << 30  # bytes: a task makes 70 MB at the most
@@ -101,6 +102,7 @@ def _worker_of(setup: Setup) -> Doing:
         _workers.clear()
         try:
             worker = ray.get(setup.worker[0])
+            keep_freed()
             worker.begin(max(1, int(setup.cores)), setup.device)
         except SpeechAdvError:
             raise

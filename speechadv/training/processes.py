@@ -5,6 +5,7 @@ that one process would have taken with the whole batch.
 """
 import contextlib
 import datetime
+import gc
 import hashlib
 import os
 from dataclasses import dataclass
@@ -137,6 +138,8 @@ def joined(device: str) -> Iterator[Group]:
             raise
         raise SpeechAdvError(f"process {rank} of {size}: another process of this run is gone; what is finished is kept") from None
     finally:
+        # Replicas refer to the group and, in circles, to themselves: left to the interpreter's end, a thread of the group's that still lets go of a Python object then aborts the process.
+        gc.collect()
         distributed.destroy_process_group()
 
 
