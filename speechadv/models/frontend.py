@@ -6,11 +6,13 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 
 
-def framed_power(padded: Tensor, window: Tensor, hop: int, bins: int | None = None) -> Tensor:
-    """Power spectrum of windowed frames: (batch, time) -> (batch, frames, bins), the lowest ones or all len(window) // 2 + 1. While a model is exported, in a
-    form that files can hold."""
+def framed_power(sound: Tensor, window: Tensor, hop: int, bins: int | None = None, margin: int = 0) -> Tensor:
+    """Power spectrum of windowed frames: (batch, time) with `margin` zeros at either end -> (batch, frames, bins), the lowest ones or all len(window) // 2 + 1.
+    While a model is exported, in a form that files can hold."""
     bins = bins or len(window) // 2 + 1
-    return power_by_convolution(padded, window, hop, bins) if exporting() else FramedPower.apply(padded, window, hop, bins)
+    if exporting():
+        return power_by_convolution(nn.functional.pad(sound, (margin, margin)), window, hop, bins)
+    return FramedPower.apply(sound, window, hop, bins, margin)
 
 
 def exporting() -> bool:
@@ -40,11 +42,10 @@ class FramedPower(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, padded: Tensor, window: Tensor, hop: int, bins: int) -> Tensor:
-        frames = padded.unfold(1, len(window), hop) * window
-        spectrum = torch.fft.rfft(frames)[..., :bins].contiguous()
+    def forward(ctx, sound: Tensor, window: Tensor, hop: int, bins: int, margin: int) -> Tensor:
+        spectrum = torch.fft.rfft(windowed_frames(sound, window, hop, margin))[..., :bins].contiguous()
         ctx.save_for_backward(spectrum, window)
-        ctx.hop, ctx.length = hop, padded.shape[1]
+        ctx.hop, ctx.margin, ctx.length = hop, margin, sound.shape[1]
         return spectrum.real.square().add_(spectrum.imag.square())
 
     @staticmethod
@@ -55,7 +56,25 @@ class FramedPower(torch.autograd.Function):
         scaled = gradient * size
         scaled[..., :: size // 2] *= 2  # the bin at 0 Hz, and the last one where it is there
         frames = torch.fft.irfft(spectrum * scaled, n=size).mul_(window)
-        return overlap_add(frames, ctx.hop, ctx.length), None, None, None
+        return overlap_add(frames, ctx.hop, ctx.length + 2 * ctx.margin)[:, ctx.margin : ctx.margin + ctx.length], None, None, None, None
+
+
+def windowed_frames(sound: Tensor, window: Tensor, hop: int, margin: int) -> Tensor:
+    """(batch, time) with `margin` zeros at either end -> (batch, frames, len(window)). The zeros are added for the frames at the ends alone: a copy of all of the
+    sound would be one more pass through memory."""
+    size, time = len(window), sound.shape[1]
+    early = -(-margin // hop)  # frames that begin before the sound
+    within = (time + margin - early * hop - size) // hop + 1  # those that begin and end in it
+    if not margin or within < 1:
+        return nn.functional.pad(sound, (margin, margin)).unfold(1, size, hop) * window
+    frames = sound.new_empty(len(sound), (time + 2 * margin - size) // hop + 1, size)
+    head = nn.functional.pad(sound[:, : (early - 1) * hop + size - margin], (margin, 0))
+    tail = nn.functional.pad(sound[:, (early + within) * hop - margin :], (0, margin))
+    torch.mul(head.unfold(1, size, hop), window, out=frames[:, :early])
+    torch.mul(sound[:, early * hop - margin :].unfold(1, size, hop), window, out=frames[:, early : early + within])
+    if early + within < frames.shape[1]:
+        torch.mul(tail.unfold(1, size, hop), window, out=frames[:, early + within :])
+    return frames
 
 
 def overlap_add(frames: Tensor, hop: int, length: int) -> Tensor:
@@ -64,8 +83,10 @@ def overlap_add(frames: Tensor, hop: int, length: int) -> Tensor:
         frames = nn.functional.pad(frames, (0, -frames.shape[2] % hop))  # whole hops, the last one filled up with zeros
     batch, count, size = frames.shape
     parts = frames.view(batch, count, size // hop, hop)
-    out = frames.new_zeros(batch, max(count + size // hop - 1, -(-length // hop)), hop)
-    for shift in range(size // hop):
+    out = frames.new_empty(batch, max(count + size // hop - 1, -(-length // hop)), hop)
+    out[:, :count] = parts[:, :, 0]
+    out[:, count:] = 0
+    for shift in range(1, size // hop):
         out[:, shift : shift + count] += parts[:, :, shift]
     return out.view(batch, -1)[:, :length]
 
@@ -107,8 +128,7 @@ class LogMel(nn.Module):
 
     def mel(self, waveforms: Tensor) -> Tensor:
         """Mel power (batch, frames, n_mels)."""
-        padded = nn.functional.pad(waveforms, (self.n_fft // 2, self.n_fft // 2))
-        power = framed_power(padded, self.window, self.hop_length, self.bins)
+        power = framed_power(waveforms, self.window, self.hop_length, self.bins, margin=self.n_fft // 2)
         bank = self.bank[: self.bins]
         if not torch.is_autocast_enabled(power.device.type):
             return power @ bank

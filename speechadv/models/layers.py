@@ -20,7 +20,8 @@ def conv_norm(inputs: int, outputs: int, kernel, *, stride=1, padding=None, dila
 
 
 def folded(model: nn.Module) -> nn.Module:
-    """A frozen copy in evaluation mode with each batch normalisation merged into the convolution before it, weights channels-last.
+    """A frozen copy in evaluation mode with each batch normalisation merged into the convolution before it, weights channels-last, and the gradient of
+    convolutions over a single channel computed another way.
 
     The logits are the same up to rounding; forward and input gradient take about half the time.
     """
@@ -28,6 +29,7 @@ def folded(model: nn.Module) -> nn.Module:
     for module in list(fast.modules()):
         if isinstance(module, nn.Sequential):
             _fold_pairs(module)
+            _swap_stems(module)
     return fast.to(memory_format=torch.channels_last)
 
 
@@ -35,6 +37,40 @@ def _fold_pairs(chain: nn.Sequential) -> None:
     for i in range(len(chain) - 1):
         if isinstance(chain[i], (nn.Conv1d, nn.Conv2d)) and isinstance(chain[i + 1], (nn.BatchNorm1d, nn.BatchNorm2d)):
             chain[i], chain[i + 1] = fuse_conv_bn_eval(chain[i], chain[i + 1]), nn.Identity()
+
+
+def _swap_stems(chain: nn.Sequential) -> None:
+    for i, module in enumerate(chain):
+        if type(module) is nn.Conv2d and module.in_channels == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str):
+            chain[i] = Stem(module)
+
+
+class StemConvolution(torch.autograd.Function):
+    """A convolution over one channel whose input gradient is a matrix product and a sum of overlapping patches. Libraries lay convolutions out for many input
+    channels: with one, their gradient takes three to six times as long as the convolution. The weights get no gradient."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, conv: nn.Conv2d) -> Tensor:
+        ctx.conv, ctx.size, ctx.dtype = conv, x.shape[2:], x.dtype
+        return conv(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        conv = ctx.conv
+        weight = conv.weight.flatten(1).t().to(gradient.dtype)
+        patches = (weight @ gradient.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)).float()
+        return nn.functional.fold(patches, ctx.size, conv.kernel_size, conv.dilation, conv.padding, conv.stride).to(ctx.dtype), None
+
+
+class Stem(nn.Module):
+    """A frozen convolution over one channel, see `StemConvolution`. Shapes as of `conv`."""
+
+    def __init__(self, conv: nn.Conv2d):
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        return StemConvolution.apply(x, self.conv) if x.requires_grad else self.conv(x)
 
 
 class Rough(nn.Module):
