@@ -234,13 +234,14 @@ def from_pcm16(samples):
     return samples.astype(np.float32) / FULL_SCALE if isinstance(samples, np.ndarray) else samples.float() / FULL_SCALE
 
 
-def write_pcm16(path: str | Path, waveform, sample_rate: int = 16000) -> None:
+def write_pcm16(path: str | Path, waveform, sample_rate: int = 16000, synced: bool = True) -> None:
     """Write a mono waveform as 16-bit WAV (or FLAC, by the suffix), bit-exactly and all or nothing.
 
     Args:
         path: where to; an existing file is replaced in one step.
         waveform: (time,) numpy array or torch tensor whose values lie on the grid k/32768 in [-1, 1 - 2**-15].
         sample_rate: Hz.
+        synced: see `write_bytes`.
 
     Raises:
         ValueError: the waveform is not (time,) or a value is off the grid: saving would change it (round with `to_grid` first).
@@ -254,7 +255,7 @@ def write_pcm16(path: str | Path, waveform, sample_rate: int = 16000) -> None:
         raise ValueError("expected values k/32768 in [-1, 1 - 2**-15]: round with to_grid before saving")
     buffer = io.BytesIO()
     soundfile.write(buffer, pcm, sample_rate, subtype="PCM_16", format="FLAC" if Path(path).suffix.lower() == ".flac" else "WAV")
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), synced)
 
 
 def wav_bytes(pcm: np.ndarray, sample_rate: int) -> bytes:
@@ -264,12 +265,16 @@ def wav_bytes(pcm: np.ndarray, sample_rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a file all or nothing: aside in the same folder, synced, renamed. Raises SpeechAdvError where that fails."""
-    write_pieces(path, (content,))
+def write_bytes(path: str | Path, content: bytes, synced: bool = True) -> None:
+    """Write a file all or nothing: aside in the same folder, synced, renamed. Raises SpeechAdvError where that fails.
+
+    Not `synced` it outlives a process that is killed and may be empty after a power failure: for one of very many files that can be made again, since
+    waiting for the disk takes milliseconds each time.
+    """
+    write_pieces(path, (content,), synced)
 
 
-def write_pieces(path: str | Path, pieces: Iterable[bytes]) -> None:
+def write_pieces(path: str | Path, pieces: Iterable[bytes], synced: bool = True) -> None:
     """The same of a content that is made piece by piece. Raises SpeechAdvError, and whatever making it raises; nothing is written then."""
     path = Path(path)
     aside = path.parent / f"{ASIDE}{secrets.token_hex(8)}"  # short: the wanted name may use all 255 bytes
@@ -278,7 +283,8 @@ def write_pieces(path: str | Path, pieces: Iterable[bytes]) -> None:
             with open(aside, "xb") as file:
                 file.writelines(pieces)
                 file.flush()
-                os.fsync(file.fileno())
+                if synced:
+                    os.fsync(file.fileno())
             os.replace(aside, path)
         except BaseException:
             aside.unlink(missing_ok=True)

@@ -241,8 +241,9 @@ def known_rows(plan: Plan, notice: Callable[[str], None]) -> np.ndarray:
 
 
 def sound_is_there(run: Path, row: Row) -> bool:
-    """Whether each file that a row names exists."""
-    return all((run / row[key]).is_file() for key in AUDIO_KEYS if row[key])
+    """Whether each file that a row names exists and, after a power failure, is not empty."""
+    files = [run / row[key] for key in AUDIO_KEYS if row[key]]
+    return all(file.is_file() and file.stat().st_size for file in files)
 
 
 def missing_items(plan: Plan, have: np.ndarray) -> Iterator[Item]:
@@ -297,7 +298,7 @@ def save_clean(plan: Plan, rows: list[Row]) -> None:
         path = plan.out / clean_path(name)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            audio.write_pcm16(path, waveforms(plan.clips.pcm[plan.places.clips[name]]), plan.clips.sample_rate)
+            audio.write_pcm16(path, waveforms(plan.clips.pcm[plan.places.clips[name]]), plan.clips.sample_rate, synced=False)
 
 
 def note_time(plan: Plan, done: Done) -> None:

@@ -118,7 +118,7 @@ class Running:
             for item, (done, files) in zip(task.items, back.results):
                 for path, content in files.items():
                     (self.worker.run / path).parent.mkdir(parents=True, exist_ok=True)
-                    write_bytes(self.worker.run / path, content)
+                    write_bytes(self.worker.run / path, content, synced=False)
                 done.item = item
                 yield done
 

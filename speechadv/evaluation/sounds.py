@@ -42,10 +42,10 @@ def _folder(*parts: object) -> str:
 
 
 def saved(run: Path, path: str, waveform: Tensor, sample_rate: int) -> Tensor:
-    """Write a waveform (time,) and return what the file holds, read back."""
+    """Write a waveform (time,), one of thousands, and return what the file holds, read back."""
     target = run / path
     target.parent.mkdir(parents=True, exist_ok=True)
-    audio.write_pcm16(target, waveform, sample_rate)
+    audio.write_pcm16(target, waveform, sample_rate, synced=False)
     return torch.from_numpy(audio.read(target, sample_rate))
 
 

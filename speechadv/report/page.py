@@ -83,7 +83,7 @@ def write_scripts(saved: Saved, sounds: Sounds) -> None:
     if sounds.groups:
         folder.mkdir()
     for name, content in contents(saved, sounds):
-        write_bytes(folder / f"{name}.js", f'(window.speechadv = window.speechadv || {{}})["{name}"] = {content};\n'.encode("ascii"))
+        write_bytes(folder / f"{name}.js", f'(window.speechadv = window.speechadv || {{}})["{name}"] = {content};\n'.encode("ascii"), synced=False)
 
 
 def write_html(saved: Saved, sounds: Sounds, name: str, inside: Iterable[str]) -> Path:
