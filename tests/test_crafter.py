@@ -7,7 +7,8 @@ import torch
 
 from speechadv import audio
 from speechadv.cli import crafter
-from speechadv.cli.attack import prepared, read_clips
+from speechadv.cli.attack import prepared
+from speechadv.cli.attacking import read_clips
 from speechadv.cli.common import Voice
 from speechadv.errors import SpeechAdvError
 from speechadv.evaluation.blocks import persistently

@@ -15,7 +15,8 @@ from ..evaluation.run import check_alone, first_failure
 from ..evaluation.work import picklable
 from ..errors import SpeechAdvError
 from ..memory import Parts
-from .attack import BATCH, Clip, Job, attack_batch, prepared
+from .attack import prepared
+from .attacking import BATCH, Clip, Job, attack_batch
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 import click
 
 from ..errors import shown
-from .attack import check_folder
+from .attacking import check_folder
 from .common import Voice, json_option, out_option, quiet_option, unique_stems
 
 SAMPLE_RATE = 16000

@@ -17,7 +17,7 @@ def attack_inside(job, files: Sequence[Path], at: float, out: Path, voice: Voice
         InputError: the recording ends before, or there is no word to hide.
     """
     from ..evaluation.inside import heard_in
-    from .attack import check_folder
+    from .attacking import check_folder
 
     if len(files) != 1 or not 0 <= at < 1e7:
         raise ConfigError(f"--at {at:g}: expected one FILE and seconds from 0 on, got {len(files)} files")
@@ -57,7 +57,7 @@ def crafted(job, file: Path, at: float, hidden: str | None, identity: dict[str, 
     from ..evaluation.folder import CONFIG, ENVIRONMENT, ROWS, locked, write_json
     from ..evaluation.inside import place, write_with_span
     from ..evaluation.rows import rewrite
-    from .attack import Clip, as_evaluation
+    from .attacking import Clip, as_evaluation
 
     rate = job.model.sample_rate
     where = place(audio.stream(file, rate), at, rate, f"'{shown(file)}'")
@@ -84,7 +84,7 @@ def attacked(job, clip, model, out: Path, advance) -> tuple[dict[str, Any], Any]
     from ..goals import Target
     from ..randomness import clip_generators
     from ..registry import create, keywords
-    from .attack import reached, save
+    from .attacking import reached, save
 
     full = {"full": True} if "full" in keywords("attack", job.name) else {}  # what leaves early stands at the edge of the threshold
     attack = create("attack", job.name, **(job.options | full))
@@ -134,7 +134,7 @@ def conclusion(job, file: Path, span, hidden: str | None, before, after, result,
 
 def show(content: dict[str, Any], out: Path, voice: Voice) -> None:
     """The outcome for people."""
-    from .attack import loudness
+    from .attack_words import loudness
 
     wanted = f"'{shown(content['inserted'])}' inserted" if content["inserted"] else f"'{shown(content['hidden'])}' hidden"
     voice.say(f"{shown(content['file'])}, {content['from']:g} to {content['to']:g} s: {wanted if content['reached'] else f'not reached: {wanted}'}")

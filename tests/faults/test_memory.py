@@ -15,22 +15,22 @@ def greedy(real, most):
 
 def test_attack_goes_on_with_fewer_clips(write_clip, run, tiny_weights, tmp_path, monkeypatch):
     """The same verdicts: products of another number of rows may round single samples otherwise (docs/methodology.md)."""
-    from speechadv.cli import attack
+    from speechadv.cli import attacking
     from speechadv.evaluation.rows import read
 
     files = [write_clip(tmp_path / f"{seed}.wav", seed=seed) for seed in range(4)]
     arguments = ("attack", *files, "--untargeted", "--budget", "snr:20", "--steps", "2", "--model", tiny_weights, "--out")
     assert run(*arguments, tmp_path / "enough")[0] == 0
-    real = attack.save
-    monkeypatch.setattr(attack, "save", greedy(real, 2))
+    real = attacking.save
+    monkeypatch.setattr(attacking, "save", greedy(real, 2))
     status, _, err = run(*arguments, tmp_path / "little")
     assert status == 0 and "out of memory with 4 clips at a time: going on with 2" in err
     enough, little = (read(tmp_path / out / "rows.jsonl")[0] for out in ("enough", "little"))
     assert [(row["clip"], row["reached"], row["passes"]) for row in little] == [(row["clip"], row["reached"], row["passes"]) for row in enough]
-    monkeypatch.setattr(attack, "save", greedy(real, 1))
+    monkeypatch.setattr(attacking, "save", greedy(real, 1))
     status, _, err = run(*arguments, tmp_path / "single")
     assert status == 0 and "with 2 clips at a time: going on with 1" in err and (tmp_path / "single" / "0.adversarial.wav").exists()
-    monkeypatch.setattr(attack, "save", greedy(real, 0))
+    monkeypatch.setattr(attacking, "save", greedy(real, 0))
     status, _, err = run(*arguments, tmp_path / "none")
     assert status == 2 and "out of memory with a single clip" in err
 
