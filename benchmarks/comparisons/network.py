@@ -15,8 +15,8 @@ class AsWrittenFirst(nn.Module):
         import torchaudio
 
         front = network.frontend
-        self.mel = torchaudio.transforms.MelSpectrogram(network.sample_rate, front.n_fft, hop_length=front.hop_length, n_mels=front.bank.shape[1], f_min=60.0,
-                                                        f_max=4000.0, pad_mode="constant")
+        self.mel = torchaudio.transforms.MelSpectrogram(network.sample_rate, front.n_fft, hop_length=front.hop_length, n_mels=front.bank.shape[1],
+                                                        f_min=front.f_min, f_max=front.f_max, pad_mode="constant")
         self.offset, self.stem, self.blocks, self.head = front.offset, network.stem, network.blocks, network.head
 
     def forward(self, waveforms):

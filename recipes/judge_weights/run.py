@@ -10,8 +10,6 @@ from _training import origins
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "speechadv/models/weights"
 RARE = ("on", "off")  # few clips in the test list: told apart
-STAGES = ("", " --config continue.toml")  # of a training recipe, in order
-RECIPE_OF = {"resnet": "train_standard", "resnet-at": "train_adversarial"}
 
 
 def results(cells: list[dict], classes: list[dict], model: str) -> dict:
@@ -21,7 +19,7 @@ def results(cells: list[dict], classes: list[dict], model: str) -> dict:
     rates = {f"{name}{end}": round(cell[f"{name}{end}"], 4) for name in ("clean_accuracy", "robust_accuracy") for end in ("", "_low", "_high")}
     few = {label["label"]: {"clips": label["clips"], "clips_right": label["clips_right"]} for label in by_class["labels"] if label["label"] in RARE}
     return {"clips": cell["clips"], **rates, "budget": cell["budget"], "few_clips": few,
-            "attack": "worst of PGD-100 with cross-entropy and with margin loss, two restarts each", "command": "python recipes/judge_weights/run.py"}
+            "attack": "worst of the ensemble and of PGD-100 with cross-entropy and with margin loss, two restarts each", "command": "python recipes/judge_weights/run.py"}
 
 
 def write_cards(run: Path) -> None:
@@ -31,9 +29,6 @@ def write_cards(run: Path) -> None:
         path = WEIGHTS / f"{model}.json"
         card = json.loads(path.read_text(encoding="utf-8"))
         card |= origins(card)
-        if recipe := RECIPE_OF.get(model):  # the others come from recipes/train_zoo, which wrote its command itself
-            commands = [f"python recipes/{recipe}/run.py{stage} --out runs/{recipe}-{n}" for n, stage in enumerate(STAGES, 1)]
-            card["command"] = " && ".join(commands)
         card["results"]["test"] = results(content["cells"], content["classes"], model)
         path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         click.echo(f"{model}: {json.dumps(card['results']['test'])}")

@@ -120,7 +120,7 @@ class LogMel(nn.Module):
             raise ConfigError(f"hop_length: expected a divisor of n_fft = {n_fft}, got {hop_length}")
         if not 0 <= f_min < f_max <= sample_rate / 2:
             raise ConfigError(f"f_min, f_max: expected 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, got {f_min:g} and {f_max:g}")
-        self.n_fft, self.hop_length, self.offset = n_fft, hop_length, offset
+        self.n_fft, self.hop_length, self.f_min, self.f_max, self.offset = n_fft, hop_length, f_min, f_max, offset
         bank = torchaudio.functional.melscale_fbanks(n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate, norm=None, mel_scale="htk")
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         self.register_buffer("bank", bank, persistent=False)
