@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, Sequence
 import click
 from _training import QUICK, QUICK_ADVERSARY
 
-QUICK_WIDTHS = {"resnet": "[6, 8]", "tc_resnet8": "[6, 8]"}  # a rehearsal is about the way, not about the networks
+QUICK_SIZES = {"resnet": "widths=[6, 8]", "tc_resnet8": "widths=[6, 8]", "bc_resnet1": "width=4"}  # a rehearsal is about the way, not about the networks
 COLUMNS = ("stage", "network", "parameters", "epochs", "best_epoch", "accuracy", "robust_accuracy", "budget", "attacked_clips", "seconds", "cpu_seconds")
 
 
@@ -111,7 +111,7 @@ def rehearsed(settings: Any, quick: bool) -> list[str]:
     """The overrides of the rehearsal."""
     if not quick:
         return []
-    return [*QUICK, *(QUICK_ADVERSARY if settings.adversary else ()), f"model_options.widths={QUICK_WIDTHS[settings.model]}"]
+    return [*QUICK, *(QUICK_ADVERSARY if settings.adversary else ()), f"model_options.{QUICK_SIZES[settings.model]}"]
 
 
 def train_all(stages: Iterable[Stage], out: Path, learn: Learn, progress: Callable) -> None:
@@ -140,7 +140,8 @@ def table(stages: Iterable[Stage], out: Path) -> list[dict[str, Any]]:
             continue
         card = json.loads(stage.weights(out).with_suffix(".json").read_text(encoding="utf-8"))
         results = card["results"]["validation"]
-        spent = {key: round(sum(row[key] for row in times if row["stage"] == stage.folder), 1) for key in ("seconds", "cpu_seconds")}
+        tries = [row for row in times if row["stage"] == stage.folder]
+        spent = {key: round(sum(row[key] for row in tries), 1) if tries else None for key in ("seconds", "cpu_seconds")}
         rows.append({"stage": stage.folder, "network": card["name"], "parameters": card["parameters"], "epochs": stage.settings.epochs,
                      "best_epoch": results["epoch"], **{key: results.get(key) for key in COLUMNS[5:9]}, **spent})
     return rows

@@ -12,7 +12,7 @@ from speechadv.models.pretrained import WEIGHTS, card_path, load_checkpoint, loa
 from speechadv.registry import create
 
 KINDS = ("", "-at", "-at-0.005", "-snr-30", "-trades")
-ZOO = [network + kind for network in ("resnet", "tc_resnet8") for kind in KINDS] + ["bc_resnet"]
+ZOO = ["bc_resnet", *(network + kind for network in ("resnet", "tc_resnet8") for kind in KINDS)]
 CARD = {"name": "mine", "architecture": "tc_resnet8", "configuration": {"widths": [4, 4, 8]}, "seed": 3}
 CARD_KEYS = {"name", "weights", "sha256", "parameters", "task", "labels", "data", "recipe", "seed", "command", "results", "architecture", "configuration"}
 
