@@ -58,7 +58,7 @@ class StemConvolution(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         conv = ctx.conv
         weight = conv.weight.flatten(1).t().to(gradient.dtype)
-        patches = (weight @ gradient.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)).float()
+        patches = (weight @ gradient.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)).to(conv.weight.dtype)  # sums of patches are slow in bfloat16
         return nn.functional.fold(patches, ctx.size, conv.kernel_size, conv.dilation, conv.padding, conv.stride).to(ctx.dtype), None
 
 

@@ -94,6 +94,15 @@ def test_folding_keeps_the_logits(model, clips):
     assert all(p.requires_grad for p in model.parameters()) and model.training == was_training
 
 
+def test_folding_keeps_the_input_gradient(model, clips):
+    def gradient(network):
+        heard = clips[:2].double().requires_grad_()  # in silence all that a pool sees is alike, and rounding chooses
+        return torch.autograd.grad(network(heard)[:, 0].sum(), heard)[0]
+
+    exact = copy.deepcopy(model).double().eval()  # in float32 the rounding of folding may move the largest of a pool to its neighbour
+    torch.testing.assert_close(gradient(folded(exact)), gradient(exact))
+
+
 def test_folding_leaves_no_pair(model):
     def norms(network):
         return sum(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
