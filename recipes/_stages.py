@@ -150,13 +150,10 @@ def table(stages: Iterable[Stage], out: Path) -> list[dict[str, Any]]:
 def write_table(rows: Sequence[dict[str, Any]], out: Path, extra: Sequence[str] = ()) -> str:
     """table.csv and table.md of the rows; returns the latter. `extra` columns come last."""
     from speechadv.audio import write_bytes
-
-    from speechadv.report.tables import csv_text
+    from speechadv.report.tables import csv_text, markdown_table
 
     columns = (*COLUMNS, *extra)
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(shown_as(column, row.get(column)) for column in columns) + " |" for row in rows]
-    content = "\n".join(lines) + "\n"
+    content = markdown_table(columns, [[shown_as(column, row.get(column)) for column in columns] for row in rows]) + "\n"
     write_bytes(out / "table.csv", csv_text(columns, rows).encode("utf-8"))
     write_bytes(out / "table.md", content.encode("utf-8"))
     return content

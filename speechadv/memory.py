@@ -12,7 +12,8 @@ def keep_freed() -> bool:
     """Have the C library keep memory that tensors free, instead of giving it back to the system and asking for it again, page by page cleared, at each pass of
     a network: thousands of page faults a step. For this process, from here on; its peak is what it was. Whether that was possible: glibc alone can do it.
 
-    Both limits are needed: setting the first one alone fixes the other at 128 KiB, and each tensor is mapped anew.
+    Both limits are needed: with M_TRIM_THRESHOLD alone the other stays where it is, and each large tensor is mapped anew. Source: mallopt(3). `python -m
+    benchmarks.kept_memory` measures the three ways.
     """
     import ctypes
 

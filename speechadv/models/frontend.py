@@ -69,10 +69,10 @@ def windowed_frames(sound: Tensor, window: Tensor, hop: int, margin: int) -> Ten
         return nn.functional.pad(sound, (margin, margin)).unfold(1, size, hop) * window
     frames = sound.new_empty(len(sound), (time + 2 * margin - size) // hop + 1, size)
     head = nn.functional.pad(sound[:, : (early - 1) * hop + size - margin], (margin, 0))
-    tail = nn.functional.pad(sound[:, (early + within) * hop - margin :], (0, margin))
     torch.mul(head.unfold(1, size, hop), window, out=frames[:, :early])
     torch.mul(sound[:, early * hop - margin :].unfold(1, size, hop), window, out=frames[:, early : early + within])
     if early + within < frames.shape[1]:
+        tail = nn.functional.pad(sound[:, (early + within) * hop - margin :], (0, margin))
         torch.mul(tail.unfold(1, size, hop), window, out=frames[:, early + within :])
     return frames
 

@@ -46,8 +46,11 @@ def _swap_stems(chain: nn.Sequential) -> None:
 
 
 class StemConvolution(torch.autograd.Function):
-    """A convolution over one channel whose input gradient is a matrix product and a sum of overlapping patches. Libraries lay convolutions out for many input
-    channels: with one, their gradient takes three to six times as long as the convolution. The weights get no gradient."""
+    """A convolution over one channel whose input gradient is a matrix product and a sum of overlapping patches (col2im). Libraries lay convolutions out for many
+    input channels: with one, their gradient takes several times as long as the convolution. The weights get no gradient.
+
+    Shapes: (batch, 1, height, width) and the convolution -> (batch, channels, height', width').
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor, conv: nn.Conv2d) -> Tensor:
