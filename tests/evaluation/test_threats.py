@@ -70,7 +70,7 @@ def test_without_an_adaptive_row_nothing_is_called_robust(settings, tmp_path, no
 
 
 class Wobble(Defense):
-    """Turns each clip down by up to a half, drawn anew at each pass."""
+    """Adds noise of up to 64 LSB to each sample, drawn anew at each pass: never the same sound twice, even where a clip is silent."""
 
     name, stochastic = "wobble", True
 
@@ -82,8 +82,8 @@ class Wobble(Defense):
         check_waveforms(waveforms)
         from speechadv.audio import to_grid
         from speechadv.defenses import straight_through
-        scaled = waveforms * (0.5 + 0.5 * uniform(self.generators_for(waveforms), (1,)))
-        return straight_through(to_grid(scaled.detach()), scaled)
+        noisy = waveforms + (2 * uniform(self.generators_for(waveforms), waveforms.shape[1:]) - 1) * 64 / 32768
+        return straight_through(to_grid(noisy.detach()), noisy)
 
 
 def test_a_random_defense_repeats_and_its_draws_are_counted(settings, tmp_path, no_page, monkeypatch):
