@@ -2,7 +2,7 @@
 import functools
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence
 
@@ -105,6 +105,13 @@ def stages_of(folder: Path, out: Path, changes: Sequence[str], quick: bool, pack
     if unknown := set(packaged) - {stage.settings.name for stage in found.values()}:
         raise ConfigError(f"--packaged: no stage makes '{sorted(unknown)[0]}'")
     return [stage for stage in found.values() if stage.settings.name not in packaged]
+
+
+def with_voices(stage: Stage, voices: Path | None) -> Stage:
+    """A stage that says `voices` with that folder beside whatever else only training may see; any other one as it is."""
+    if voices is None or not stage.entry.get("voices"):
+        return stage
+    return replace(stage, settings=replace(stage.settings, train_only=[*stage.settings.train_only, str(voices)]))
 
 
 def rehearsed(settings: Any, quick: bool) -> list[str]:

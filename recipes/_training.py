@@ -8,6 +8,7 @@ QUICK = ("data=['bundled']", "epochs=2", "views=0", "teaching.models=[]", "valid
 QUICK_ADVERSARY = ("adversary.steps=[[0, 1]]",)
 RECORDINGS = "recordings: 14,654 clips of Speech Commands 0.01 and 0.02 (Pete Warden, Google, 2018, CC BY 4.0), its training split"
 RESYNTHESISED = "; training only: 9,800 clips of training speakers, resynthesised from log-mel spectrograms of the same data set"
+SYNTHETIC = "; and 5,552 of synthetic voices (eSpeak NG 1.51; data/make_training_voices.py)"
 TEACHERS = [
     {"name": "KWT-1", "origin": "ARM-software/keyword-transformer", "revision": "237e4097afd4f6851e0b82f0a8d65c2dfe8eae30", "licence": "Apache-2.0"},
     {"name": "BC-ResNet-2, 35 words", "origin": "re9ulus/BC-ResNet", "revision": "086ce35", "licence": "MIT"},
@@ -17,7 +18,8 @@ TEACHERS = [
 def origins(card: dict) -> dict:
     """What a card in the package says of data and teachers, beside what the training wrote."""
     recipe = card["recipe"]
-    return {"data": RECORDINGS + RESYNTHESISED * bool(recipe["train_only"])} | ({"teachers": TEACHERS} if recipe["teaching"]["models"] else {})
+    voices = any(Path(root).name == "voices" for root in recipe["train_only"])
+    return {"data": RECORDINGS + RESYNTHESISED * bool(recipe["train_only"]) + SYNTHETIC * voices} | ({"teachers": TEACHERS} if recipe["teaching"]["models"] else {})
 
 
 def training_recipe(folder: Path) -> click.Command:

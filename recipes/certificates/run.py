@@ -31,6 +31,11 @@ class Wanted:
     clips: int
 
     @property
+    def packaged(self) -> bool:
+        """Whether the model is a name of the package and not a file."""
+        return not self.model.endswith(".safetensors")
+
+    @property
     def folder(self) -> str:
         """Of the run."""
         return f"{Path(self.model).stem}-{self.sigma:g}-{self.n}"
@@ -62,6 +67,8 @@ class Recipe:
 @click.option("--clips", type=click.IntRange(1), help="At most so many clips for each, the first of data/leaderboard_clips.txt.")
 @click.option("--n", type=click.IntRange(20), help="At most so many draws for each.")
 @click.option("--model", "models", multiple=True, help="Only those of this model; several times.")
+@click.option("--also", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="WEIGHTS",
+              help="Weights that config.toml names and the package lacks, with their card beside them.")
 @click.option("--tried", type=click.IntRange(0), help="At most so many clips are attacked; default: all that are certified.")
 @click.option("--quick", is_flag=True, help="A rehearsal: three bundled clips, 200 draws.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of torch.")
@@ -69,7 +76,7 @@ class Recipe:
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), help="Copy tables, certificates and figures there too.")
 @click.option("--check", is_flag=True, help="Compare with expected.json; exit status 1 where a number is farther away than its tolerance.")
 @click.option("--record", is_flag=True, help="Write the numbers of these runs into expected.json.")
-def recipe(out, clips, n, models, tried, quick, threads, device, results, check, record):
+def recipe(out, clips, n, models, also, tried, quick, threads, device, results, check, record):
     """Certify each model at each sigma, attack the smoothed networks, and put both into tables and figures."""
     import torch
 
@@ -77,9 +84,13 @@ def recipe(out, clips, n, models, tried, quick, threads, device, results, check,
 
     config = configs.load(Recipe, FOLDER / "config.toml", [f"{key}={json.dumps(QUICK[key])}" for key in ("radii", "draws", "votes")] if quick else ())
     config.attack = QUICK["attack"] if quick else config.attack
+    config.certificates = [each for each in config.certificates if each.packaged or each.model in {path.name for path in also} or (out / each.model).exists()]
     wanted = shortened(config, QUICK["clips"] if quick else clips, QUICK["n"] if quick else n, models)
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
+    for path in also:
+        shutil.copy(path, out)
+        shutil.copy(path.with_suffix(".json"), out)
     with inside(out):
         for each in wanted:
             certified(each, config, quick, device)
@@ -152,16 +163,16 @@ def certified(each: Wanted, config: Recipe, quick: bool, device: str) -> None:
 
 def attacked(each: Wanted, config: Recipe, quick: bool, device: str, most: int | None) -> None:
     """empirical.jsonl beside the certificates: the smoothed network under attack in balls of several radii. Goes on where it stopped."""
-    from speechadv import load_model
     from speechadv.cli.common import Voice
     from speechadv.evaluation.empirical import EMPIRICAL, Trial, encode, read, tried
     from speechadv.evaluation.rows import append_lines
     from speechadv.evaluation.smoothing import ceiling
     from speechadv.evaluation.sounds import waveforms
+    from speechadv.models.resolve import resolve_model
     from speechadv.registry import create
 
     clips, rows = names_of(each, quick)
-    rows, path, model = rows[:most], Path(each.folder, EMPIRICAL), load_model(each.model).to(device)
+    rows, path, model = rows[:most], Path(each.folder, EMPIRICAL), resolve_model(each.model).to(device)
     options = dict(config.attack)
     name = options.pop("name")
     word = " ".join([name, *(f"{key}={value}" for key, value in sorted(options.items()))])

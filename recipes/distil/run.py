@@ -7,17 +7,19 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 import click
 from _evaluating import settle
 from _files import started
-from _stages import Stage, accuracies, stages_of, table, train_all, training_options, use_threads, write_table
+from _stages import Stage, accuracies, stages_of, table, train_all, training_options, use_threads, with_voices, write_table
 
 FOLDER = Path(__file__).resolve().parent
-COMMAND = "python recipes/distil/run.py --out runs/distil"
+COMMAND = "python recipes/distil/run.py --out runs/distil --voices runs/voices"
 QUICK_TEACHER = ("teaching.models=['resnet']",)  # of the package: whoever has no teacher at hand can rehearse as well
 
 
 @click.command(epilog="Example: python recipes/distil/run.py --out runs/distil --quick")
 @training_options("Folder of all runs; what is finished is skipped, what was stopped goes on.", "`resnet` teaches", "Override a key of all rows.")
+@click.option("--voices", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Synthetic voices of data/make_training_voices.py, for the rows that learn from them; without it these are left out.")
 @click.option("--only", multiple=True, metavar="ROW", help="Train this row alone, from what is there; may be given several times.")
-def recipe(out, quick, only, changes, threads, device, check, record):
+def recipe(out, quick, voices, only, changes, threads, device, check, record):
     """Train the rows of config.toml and print what each reached on validation, beside the row with all ingredients."""
     from student import learn as learn_row
 
@@ -27,6 +29,7 @@ def recipe(out, quick, only, changes, threads, device, check, record):
 
     share = configs.read(FOLDER / "config.toml")["share"]
     stages = stages_of(FOLDER, out, (*(QUICK_TEACHER if quick else ()), *changes), quick)
+    stages = [with_voices(stage, voices) for stage in stages if voices or not stage.entry.get("voices")]
     if unknown := set(only) - {stage.folder for stage in stages}:
         raise ConfigError(f"--only: no row '{sorted(unknown)[0]}'")
     use_threads(threads)
@@ -39,7 +42,7 @@ def recipe(out, quick, only, changes, threads, device, check, record):
     train_all([stage for stage in stages if not only or stage.folder in only], out, learn, Voice().progress)
     rows = compared(table(stages, out))
     click.echo(write_table(rows, out, ("points_lost",)))
-    settle(FOLDER, accuracies(rows), quick=quick, record=record, check=check)
+    settle(FOLDER, accuracies(rows), quick=quick, record=record, check=check, options="--voices runs/voices" if voices and not quick else "")
 
 
 def compared(rows: list[dict]) -> list[dict]:

@@ -23,6 +23,7 @@ from ..models.further import identity, is_word, trainable
 from ..models.layers import count_parameters
 from ..models.pretrained import read_card, save_model
 from ..models.resolve import resolve_model
+from ..models.widening import widen
 from ..randomness import derived_seed
 from ..registry import create
 from .examples import Examples, Material, recorded, rehearsal
@@ -125,6 +126,9 @@ def new_model(config: TrainingConfig, labels) -> nn.Module:
     model = further(config, labels) if is_word(config.model) else fresh(config, labels)
     if config.start_from:
         source = resolve_model(config.start_from, trust=same_code(config))
+        if config.widen:
+            widen(source, model, torch.Generator().manual_seed(0))
+            return model
         try:
             model.load_state_dict(source.state_dict())
         except RuntimeError:

@@ -107,6 +107,7 @@ class TrainingConfig:
     model: str = "resnet"  # of the registry, with fresh weights; or someone's, as --model names it: tflite:FILE, onnx:FILE, package.module:factory
     model_options: dict[str, Any] = field(default_factory=dict)
     start_from: str = ""  # word of --model whose weights the run starts from
+    widen: bool = False  # start_from names a narrower network of the same kind: its channels are copied until all of the wider one's are filled
     data: list[str] = field(default_factory=list)  # default: SPEECHADV_DATA; "bundled" for the clips in the package
     train_only: list[str] = field(default_factory=list)  # roots that only training may see
     unlabelled: list[str] = field(default_factory=list)  # folders of sound that only training may see, and of whose labels it knows nothing: teachers label it
@@ -143,6 +144,7 @@ class TrainingConfig:
         for key in ("views", "weight_decay", "label_smoothing", "validation_clips", "warmup_epochs", "seed", "patience", "watched_clips", "training_clips"):
             require(getattr(self, key) >= 0, key, "0 or more", getattr(self, key))
         require(0 <= self.noise_sigma < 1, "noise_sigma", "0 to below 1 (full scale)", self.noise_sigma)
+        require(bool(self.start_from) or not self.widen, "widen", "start_from beside it", "none")
         taught = bool(self.teaching.models)
         require(taught or not self.unlabelled, "unlabelled", "none without teaching.models, whose labels it gets", ", ".join(self.unlabelled))
         objective = self.adversary.objective if self.adversary else "at"

@@ -107,6 +107,17 @@ def test_soft_labels_and_weights_to_start_from(small, tmp_path, tiny_weights, mo
     torch.testing.assert_close(after["head.1.weight"], before["head.1.weight"], atol=1e-6, rtol=1e-4)
 
 
+def test_a_wider_network_begins_as_a_narrower_one(small, tmp_path):
+    narrow, _ = go(small(epochs=2, model="resnet", model_options={"widths": [4, 6]}), tmp_path / "narrow")
+    still = {"learning_rate": 1e-9, "averaging": 0.0}
+    wide, _ = go(small(epochs=1, model="resnet", model_options={"widths": [6, 9]}, start_from=str(narrow), widen=True, **still), tmp_path / "wide")
+    first, second = (load_model(str(path)).stem[0][0].weight for path in (narrow, wide))
+    assert len(second) == 6
+    torch.testing.assert_close(second[:4], first, rtol=0.3, atol=1e-6)
+    with pytest.raises(ConfigError, match="widen: expected start_from beside it"):
+        small(widen=True)
+
+
 @pytest.mark.parametrize("changes, kind, message", [
     ({"data": ["no/such/folder"]}, DataError, "no/such/folder"),
     ({"task": "sc9"}, ConfigError, "did you mean 'sc09'"),
@@ -114,6 +125,7 @@ def test_soft_labels_and_weights_to_start_from(small, tmp_path, tiny_weights, mo
     ({"model_options": {"width": [8]}}, ConfigError, "did you mean 'widths'"),
     ({"model_options": SMALL | {"widths": ["x", "y"]}}, ConfigError, "model_options"),
     ({"start_from": "nobody"}, ConfigError, "nobody"),
+    ({"start_from": "tc_resnet8", "widen": True}, ConfigError, "widen: expected two resnets"),
     ({"teaching": Teaching(["nobody"])}, ConfigError, "nobody"),
     ({"adversary": Adversary(budget="snr:-1")}, ConfigError, "snr:-1"),
 ])
