@@ -1,10 +1,13 @@
 """Every recipe has its files, runs on the bundled clips in seconds, and gives the numbers of its expected.json."""
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 
 RECIPES = sorted(path.parent for path in (Path(__file__).parents[1] / "recipes").glob("*/run.py"))
 SEVERAL = [recipe for recipe in RECIPES if recipe.name in ("train_zoo", "distil", "overfitting", "trade_off")]
@@ -52,3 +55,23 @@ def test_a_quick_run_of_several_trainings_makes_them_all_and_skips_what_is_finis
     assert len(table.splitlines()) - 1 == len(times.splitlines()) == len(stages) == len(list((tmp_path / "run").glob("*/*.safetensors")))
     run(recipe, tmp_path / "run")
     assert (tmp_path / "run/table.csv").read_text(encoding="utf-8") == table and (tmp_path / "run/times.jsonl").read_text(encoding="ascii") == times
+
+
+def test_the_zoo_says_which_network_needs_voices(tmp_path):
+    done = subprocess.run([sys.executable, SEVERAL[-1].parent / "train_zoo/run.py", "--out", tmp_path / "run", "--only", "resnet-at"], capture_output=True, text=True)
+    assert done.returncode == 2 and "--voices: 'resnet-at-7' learns from synthetic voices too" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_packed_weights_take_half_the_bytes(tiny_weights, monkeypatch):
+    zoo = SEVERAL[-1].parent / "train_zoo"
+    monkeypatch.syspath_prepend(zoo.parent)
+    spec = importlib.util.spec_from_file_location("train_zoo_run", zoo / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    content = Path(tiny_weights).read_bytes()
+    before, after = safetensors.torch.load(content), safetensors.torch.load(module.halved(content))
+    assert before.keys() == after.keys() and len(module.halved(content)) < 0.7 * len(content)
+    for name, tensor in before.items():
+        assert after[name].dtype == (torch.float16 if tensor.is_floating_point() else tensor.dtype)
+        torch.testing.assert_close(after[name].to(tensor.dtype), tensor, rtol=1e-3, atol=1e-6)
