@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 KEPT = ("config.toml", "environment.json", "table.csv", "table.md", "result.json")
-MEASURED = ("theory.md", "theory.jsonl", "strength.md", "strength.csv", "sizes.md", "sizes.csv", "corruptions.csv", "defenses.md", "defenses.csv")  # of single runs
+MEASURED = ("theory.md", "theory.jsonl", "strength.md", "strength.csv", "sizes.md", "sizes.csv", "corruptions.csv", "defenses.md", "defenses.csv", "loudness.md",
+            "loudness.csv")  # of single runs
 FIGURES = (".svg", ".png")
 
 

@@ -1,4 +1,5 @@
 """Every recipe has its files, runs on the bundled clips in seconds, and gives the numbers of its expected.json."""
+import csv
 import importlib.util
 import json
 import subprocess
@@ -55,6 +56,20 @@ def test_a_quick_run_of_several_trainings_makes_them_all_and_skips_what_is_finis
     assert len(table.splitlines()) - 1 == len(times.splitlines()) == len(stages) == len(list((tmp_path / "run").glob("*/*.safetensors")))
     run(recipe, tmp_path / "run")
     assert (tmp_path / "run/table.csv").read_text(encoding="utf-8") == table and (tmp_path / "run/times.jsonl").read_text(encoding="ascii") == times
+
+
+def test_verdicts_by_loudness(tmp_path):
+    (judge,) = (recipe for recipe in EVALUATING if recipe.name == "judge_weights")
+    run(judge, tmp_path / "run")
+    done = subprocess.run([sys.executable, judge / "loudness.py", tmp_path / "run"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = list(csv.DictReader((tmp_path / "run/loudness.csv").read_text(encoding="utf-8").splitlines()))
+    rows = [json.loads(line) for line in (tmp_path / "run/rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    spoken = [row for row in rows if row["label"] != "_silence_"]
+    words = {row["clip"] for row in spoken}
+    assert sum(int(line["clips"]) for line in lines) == len(words) and all(float(line["from"]) <= float(line["to"]) for line in lines)
+    fallen = {row["clip"] for row in spoken if not row["clean_prediction"] == row["label"] == row["adversarial_prediction"]}
+    assert round(sum(int(line["clips"]) * float(line["robust_accuracy"]) for line in lines)) == len(words) - len(fallen)
 
 
 def test_the_zoo_says_which_network_needs_voices(tmp_path):
