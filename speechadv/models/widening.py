@@ -39,7 +39,8 @@ def widths_of(network: ResNet) -> list[int]:
 
 
 def channel_maps(narrow: list[int], wide: list[int], generator: torch.Generator) -> list[Tensor]:
-    """For each width the channel of the narrow network that each channel of the wide one copies. Blocks of one width share a map: their shortcuts pass channels on as they are."""
+    """For each width the channel of the narrow network that each channel of the wide one copies. Blocks of one width share a map: their shortcuts pass channels on as they are.
+    Each map is int64 (channels of the wide one,). Raises ConfigError: a width is smaller than it was, or blocks of one width have two."""
     maps: list[Tensor] = []
     for place, (few, many) in enumerate(zip(narrow, wide)):
         if many < few:

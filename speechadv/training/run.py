@@ -126,11 +126,11 @@ def new_model(config: TrainingConfig, labels) -> nn.Module:
     model = further(config, labels) if is_word(config.model) else fresh(config, labels)
     if config.start_from:
         source = resolve_model(config.start_from, trust=same_code(config))
-        if config.widen:
-            widen(source, model, torch.Generator().manual_seed(0))
-            return model
         try:
-            model.load_state_dict(source.state_dict())
+            if config.widen:
+                widen(source, model, torch.Generator().manual_seed(0))
+            else:
+                model.load_state_dict(source.state_dict())
         except RuntimeError:
             raise ConfigError(f"start_from: '{shown(config.start_from)}' has other layers than {shown(config.model)} with model_options") from None
     return model

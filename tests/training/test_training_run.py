@@ -126,6 +126,7 @@ def test_a_wider_network_begins_as_a_narrower_one(small, tmp_path):
     ({"model_options": SMALL | {"widths": ["x", "y"]}}, ConfigError, "model_options"),
     ({"start_from": "nobody"}, ConfigError, "nobody"),
     ({"start_from": "tc_resnet8", "widen": True}, ConfigError, "widen: expected two resnets"),
+    ({"start_from": "resnet", "widen": True, "model": "resnet", "model_options": {"widths": [24, 48, 48, 96, 96]}}, ConfigError, "other layers"),
     ({"teaching": Teaching(["nobody"])}, ConfigError, "nobody"),
     ({"adversary": Adversary(budget="snr:-1")}, ConfigError, "snr:-1"),
 ])
