@@ -8,7 +8,6 @@ a voice, a pitch and a speed of its own. None of the bundled clips is made with 
 
 import hashlib
 import shutil
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ import numpy as np
 import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from clipmaker.engines import run
 from clipmaker.sound import LONGEST_WORD, SAMPLE_RATE, placed, trimmed
 from clipmaker.words import KEYWORDS, OTHER_WORDS
 
@@ -59,7 +59,7 @@ def say(word: str, who: Speaker) -> np.ndarray | None:
     """The word alone at 16 kHz, or None where it is too long for a clip."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.wav"
-        subprocess.run(["espeak-ng", "-v", who.voice, "-p", str(who.pitch), "-s", str(who.speed), "-w", str(out), word], check=True, capture_output=True)
+        run(["espeak-ng", "-v", who.voice, "-p", str(who.pitch), "-s", str(who.speed), "-w", str(out), word])
         samples, rate = soundfile.read(out)
     if not samples.any():
         return None
@@ -90,15 +90,15 @@ def main(out: Path, speakers: int, seed: int) -> None:
         raise click.UsageError("espeak-ng is not installed (apt-get install espeak-ng)")
     if out.exists():
         raise click.UsageError(f"--out '{out}': expected a new folder")
-    aside = out.with_name(out.name + ".part")  # whoever stops this finds no half of it
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    with ThreadPoolExecutor() as pool, click.progressbar(length=speakers, label="speakers", file=sys.stderr) as bar:
-        written = 0
-        for count in pool.map(lambda number: recorded(number, seed, aside), range(speakers)):
-            written += count
-            bar.update(1)
-    aside.replace(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside:  # whoever stops this finds no half of it
+        folder, written = Path(aside, out.name), 0
+        folder.mkdir()
+        with ThreadPoolExecutor() as pool, click.progressbar(length=speakers, label="speakers", file=sys.stderr) as bar:
+            for count in pool.map(lambda number: recorded(number, seed, folder), range(speakers)):
+                written += count
+                bar.update(1)
+        folder.replace(out)
     click.echo(f"{written} clips of {speakers} speakers in {out}")
 
 

@@ -84,7 +84,7 @@ class Flite:
     takes = 3
 
     def version(self) -> str:
-        return _first_match(r"flite-\S+", _run(["flite", "--version"]))
+        return _first_match(r"flite-\S+", run(["flite", "--version"]))
 
     def settings(self, voice: str) -> list[dict[str, float]]:
         return [{"rate": rate} for rate in (1.0, 0.88, 0.78, 1.15)]
@@ -92,7 +92,7 @@ class Flite:
     def say(self, word: str, voice: str, rate: float) -> tuple[np.ndarray, int]:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "out.wav"
-            _run(["flite", "-voice", voice, "-t", word, "--setf", f"duration_stretch={1 / rate:.4f}", "-o", str(out)])
+            run(["flite", "-voice", voice, "-t", word, "--setf", f"duration_stretch={1 / rate:.4f}", "-o", str(out)])
             return soundfile.read(out)
 
 
@@ -105,7 +105,7 @@ class Festival:
     takes = 3
 
     def version(self) -> str:
-        return _first_match(r"\d+\.\d+\S*", _run(["festival", "--version"]))
+        return _first_match(r"\d+\.\d+\S*", run(["festival", "--version"]))
 
     def settings(self, voice: str) -> list[dict[str, float]]:
         if voice == "kal_diphone":
@@ -122,11 +122,12 @@ class Festival:
                 lines += [f"(Parameter.set 'Duration_Stretch {1 / rate:.4f})", f"(set! int_lr_params (cons '(target_f0_mean {f0_hz}) int_lr_params))"]
             lines += [f'(utt.save.wave (utt.synth (Utterance Text "{word}")) "{out}" \'riff)']
             script.write_text("\n".join(lines) + "\n")
-            _run(["festival", "-b", str(script)])
+            run(["festival", "-b", str(script)])
             return soundfile.read(out)
 
 
-def _run(command: list[str]) -> str:
+def run(command: list[str]) -> str:
+    """What a program printed. Raises SystemExit: it is not installed, or failed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
