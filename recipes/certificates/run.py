@@ -81,16 +81,22 @@ def recipe(out, clips, n, models, also, tried, quick, threads, device, results, 
     import torch
 
     from speechadv import config as configs
+    from speechadv.errors import ConfigError, shown
+    from speechadv.models.pretrained import card_path, read_card
 
     config = configs.load(Recipe, FOLDER / "config.toml", [f"{key}={json.dumps(QUICK[key])}" for key in ("radii", "draws", "votes")] if quick else ())
     config.attack = QUICK["attack"] if quick else config.attack
+    for path in also:
+        read_card(path)
+        if path.name not in {each.model for each in config.certificates}:
+            raise ConfigError(f"--also: config.toml names no '{shown(path.name)}'")
     config.certificates = [each for each in config.certificates if each.packaged or each.model in {path.name for path in also} or (out / each.model).exists()]
     wanted = shortened(config, QUICK["clips"] if quick else clips, QUICK["n"] if quick else n, models)
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     for path in also:
         shutil.copy(path, out)
-        shutil.copy(path.with_suffix(".json"), out)
+        shutil.copy(card_path(path), out)
     with inside(out):
         for each in wanted:
             certified(each, config, quick, device)
