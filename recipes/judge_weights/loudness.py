@@ -20,27 +20,27 @@ BOTH = ("clean", "robust")
 @click.command(epilog="Example: python recipes/judge_weights/loudness.py runs/judge_weights")
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def by_loudness(run):
-    """Write loudness.md and loudness.csv into RUN: clean and robust accuracy (right under every attack of the run) of quiet and of loud words."""
+    """Write loudness.md and loudness.csv into RUN: clean and robust accuracy (right under each untargeted adaptive attack of the run) of quiet and of loud words."""
     from speechadv.report.tables import csv_text, markdown_table, percent
 
     lines = table(run)
-    text = markdown_table(["model", "level of the word, dBFS", "clips", "clean %", "under attack %"],
-                          [[line["model"], f"{line['from']:.1f} to {line['to']:.1f}", str(line["clips"]), *(percent(line, f"{name}_accuracy") for name in BOTH)] for line in lines])
+    text = markdown_table(["model", "defense", "budget", "level of the word, dBFS", "clips", "clean %", "under attack %"],
+                          [[line["model"], line["defense"], line["budget"], f"{line['from']:.1f} to {line['to']:.1f}", str(line["clips"]), *(percent(line, f"{name}_accuracy") for name in BOTH)] for line in lines])
     (run / "loudness.csv").write_text(csv_text(list(lines[0]), lines), encoding="utf-8")
     (run / "loudness.md").write_text(f"{text}\n\nNoise (`{SILENCE}`) left out; in brackets 95 % Wilson intervals.\n", encoding="utf-8")
     click.echo(text)
 
 
 def table(run: Path) -> list[dict]:
-    """A line a model and part."""
+    """A line for each part of each model, defense and budget."""
     from speechadv.evaluation.statistics import wilson
 
     loud, verdicts = levels(run), right(run)
     lines = []
-    for model, clips in verdicts.items():
+    for (model, defense, budget), clips in verdicts.items():
         names = sorted((name for name in clips if name in loud), key=loud.get)
         for part in filter(len, np.array_split(names, PARTS)):
-            line = {"model": model, "from": loud[part[0]], "to": loud[part[-1]], "clips": len(part)}
+            line = {"model": model, "defense": defense, "budget": budget, "from": loud[part[0]], "to": loud[part[-1]], "clips": len(part)}
             for place, name in enumerate(BOTH):
                 hits = sum(clips[clip][place] for clip in part)
                 low, high = wilson(hits, len(part))
@@ -61,15 +61,20 @@ def levels(run: Path) -> dict[str, float]:
     return {name: 10 * np.log10(max(power, 1e-12)) for name, label, power in zip(clips.names, clips.labels, loudest) if label != SILENCE}
 
 
-def right(run: Path) -> dict[str, dict[str, tuple[bool, bool]]]:
-    """{model: {clip: (right as it is, right under every attack)}}."""
+def right(run: Path) -> dict[tuple[str, str, str], dict[str, tuple[bool, bool]]]:
+    """{(model, defense, budget): {clip: (right as it is, right under every attack)}}. Raises InputError: nothing untargeted and adaptive."""
+    from speechadv.errors import InputError, shown
     from speechadv.evaluation.rows import read_finished
 
     found = defaultdict(dict)
     for row in read_finished(run / "rows.jsonl"):
-        clean, robust = found[row["model"]].get(row["clip"], (True, True))
-        heard = row["clean_prediction"] == row["label"]
-        found[row["model"]][row["clip"]] = (clean and heard, robust and heard and row["adversarial_prediction"] == row["label"])
+        if row["adaptive"] and row["target"] is None:
+            of_cell = found[row["model"], row["defense"], row["budget"]]
+            clean, robust = of_cell.get(row["clip"], (True, True))
+            heard = row["clean_prediction"] == row["label"]
+            of_cell[row["clip"]] = (clean and heard, robust and heard and row["adversarial_prediction"] == row["label"])
+    if not found:
+        raise InputError(f"'{shown(run)}': expected rows of untargeted adaptive attacks, got none: without them nothing is called robust")
     return found
 
 
