@@ -24,6 +24,7 @@ PROBES = [{"model": "m", "defense": "none", "clips": 1, "largest_difference": 0.
 DAMAGED = {"model": "m", "defense": "none", "corruption": "white", "strength": 1, "value": 20.0, "seed": 0, "clip": "yes/a_nohash_0.wav", "label": "yes", "prediction": "yes",
            "audio": None}
 CERTIFICATE = dict(zip(certificates.KEYS, ("yes/a.wav", "yes", "m", "yes", 0.01, 0.0025, 100, 10, 0.001, 0.02, 99, 30.0)))
+QUESTION = b"RIFF"  # the body of a request; its headers come before it, often by themselves
 LISTENER = b"trial,a,b,x,answer,correct\n1,clean,adversarial,a,a,true\n2,clean,adversarial,b,a,false\n"
 DEFENDED = {"file": "a.wav", "defense": "mp3:32", "clean_audio": "clean/a.wav", "defended_audio": "a.wav", "seconds": 1.0, "snr_db": 20.0}
 
@@ -120,7 +121,7 @@ class Box:
             self._begin()
         self.content = path.read_bytes()
         try:
-            answers.parse(Http(f"http://127.0.0.1:{self.port}/", "box").ask(b"RIFF", 1.0), "box")
+            answers.parse(Http(f"http://127.0.0.1:{self.port}/", "box").ask(QUESTION, 1.0), "box")
         except Unanswered as problem:
             raise InputError(ascii(str(problem))) from None
 
@@ -133,5 +134,7 @@ class Box:
         while True:
             line, _ = listening.accept()
             with line, contextlib.suppress(OSError):
-                line.recv(65536)
+                heard = b""
+                while not heard.endswith(QUESTION) and (part := line.recv(65536)):  # hanging up on a body that is still to come would reset the line
+                    heard += part
                 line.sendall(self.content)
