@@ -99,6 +99,7 @@ def stages_of(folder: Path, out: Path, changes: Sequence[str], quick: bool, pack
         if start:
             own = start.settings.name
             words.append(f"start_from='{own if own in packaged else start.weights(out)}'")
+            words += [f"soup={[str(found[other].weights(out)) for other in entry['soup']]}"] if "soup" in entry else []
         elif "start" in entry:
             raise ConfigError(f"'{folder.name}/config.toml': '{entry['folder']}' starts from '{entry['start']}', which no stage before it makes")
         found[entry["folder"]] = Stage(entry["folder"], configs.load(TrainingConfig, path, words), entry)

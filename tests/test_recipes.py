@@ -90,3 +90,28 @@ def test_packed_weights_take_half_the_bytes(tiny_weights, monkeypatch):
     for name, tensor in before.items():
         assert after[name].dtype == (torch.float16 if tensor.is_floating_point() else tensor.dtype)
         torch.testing.assert_close(after[name].to(tensor.dtype), tensor, rtol=1e-3, atol=1e-6)
+
+
+def test_the_zoo_tells_its_time(tmp_path):
+    done = subprocess.run([sys.executable, SEVERAL[-1].parent / "train_zoo/timing.py", "--out", tmp_path / "time", "--quick", "--clips", "39", "--set", "epochs=1"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "time/time.csv").read_text(encoding="utf-8").splitlines()))
+    stages, whole = rows[:-1], rows[-1]
+    assert len(stages) == (SEVERAL[-1].parent / "train_zoo/config.toml").read_text(encoding="utf-8").count("[[stages]]") and whole["stage"] == "all"
+    for row in stages:
+        parts = [float(row[column]) for column in ("teacher_s", "training_s", "rest_s")]
+        assert min(parts) >= 0 and parts[1] > 0 and abs(sum(parts) - float(row["whole_s"])) < 0.01 * len(rows)
+    assert {path.name for path in (tmp_path / "time").iterdir()} == {"time.csv", "time.md"}
+
+
+def test_seconds_of_a_part_are_scaled_to_the_whole(monkeypatch):
+    zoo = SEVERAL[-1].parent / "train_zoo"
+    monkeypatch.syspath_prepend(zoo)
+    timing = importlib.import_module("timing")
+    now = iter([0.0, 10.0, 14.0, 20.0, 50.0, 60.0])  # made; teacher from 10 to 14, epoch from 20 to 50; told at 60
+    monkeypatch.setattr(timing.time, "monotonic", lambda: next(now))
+    clock = timing.Clock(lambda items, label: items)
+    assert list(clock.progress([1, 2], "teacher, view 1 of 1")) == list(clock.progress([1, 2], "epoch 1 of 1")) == [1, 2]
+    row = clock.row(timing.Stage("one", type("Settings", (), {"epochs": 1}), {}), 100, 1000)
+    assert (row["teacher_s"], row["training_s"], row["rest_s"], row["whole_s"]) == (40, 300, 26, 366)

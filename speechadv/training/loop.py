@@ -83,6 +83,8 @@ class Trainer:
         """Train what is left of the epochs. Returns the model with the weights that did best on validation."""
         if self.resume():
             self.say(f"going on after epoch {self.state.epoch}")
+        elif not self.config.epochs:
+            self.finish_epoch(-1, None, 0.0)  # what was started from is all there is
         while self.state.epoch < self.config.epochs and not self.out_of_patience():
             started, epoch = time.monotonic(), self.state.epoch
             # Dropout and the inner attack draw from a state of their own, so that a resumed epoch is the same epoch and the caller's state is untouched.
@@ -158,9 +160,9 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = c.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * epoch / c.epochs))
 
-    def finish_epoch(self, epoch: int, loss: float, seconds: float) -> None:
+    def finish_epoch(self, epoch: int, loss: float | None, seconds: float) -> None:
         """Validate, keep the best weights, write checkpoint and history."""
-        row = {"epoch": epoch + 1, "loss": loss}
+        row = {"epoch": epoch + 1} | ({} if loss is None else {"loss": loss})
         if self.guard and self.steps(epoch):
             with frozen(self.model):
                 row |= {"inner_steps": self.steps(epoch)} | self.guard(self.model, self.group)

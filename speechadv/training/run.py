@@ -126,14 +126,31 @@ def new_model(config: TrainingConfig, labels) -> nn.Module:
     model = further(config, labels) if is_word(config.model) else fresh(config, labels)
     if config.start_from:
         source = resolve_model(config.start_from, trust=same_code(config))
-        try:
+        with same_layers("start_from", config.start_from, config):
             if config.widen:
                 widen(source, model, torch.Generator().manual_seed(0))
             else:
                 model.load_state_dict(source.state_dict())
-        except RuntimeError:
-            raise ConfigError(f"start_from: '{shown(config.start_from)}' has other layers than {shown(config.model)} with model_options") from None
+    for eaten, word in enumerate(config.soup, 1):
+        with same_layers("soup", word, config):
+            stir(model, resolve_model(word).state_dict(), 1 / (eaten + 1))
     return model
+
+
+@contextlib.contextmanager
+def same_layers(key: str, word: str, config: TrainingConfig) -> Iterator[None]:
+    """Weights that do not fit become one line."""
+    try:
+        yield
+    except RuntimeError:
+        raise ConfigError(f"{key}: '{shown(word)}' has other layers than {shown(config.model)} with model_options") from None
+
+
+def stir(model: nn.Module, weights: dict[str, Tensor], share: float) -> None:
+    """Move the weights towards others by a share of the way: the mean of several, one after the other (model soups, Wortsman et al. 2022, arXiv:2203.05482)."""
+    own = model.state_dict()
+    model.load_state_dict({key: torch.lerp(own[key], value, share) if key in own and value.is_floating_point() and value.shape == own[key].shape else value
+                           for key, value in weights.items()})
 
 
 def further(config: TrainingConfig, labels) -> nn.Module:

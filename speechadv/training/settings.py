@@ -107,6 +107,7 @@ class TrainingConfig:
     model: str = "resnet"  # of the registry, with fresh weights; or someone's, as --model names it: tflite:FILE, onnx:FILE, package.module:factory
     model_options: dict[str, Any] = field(default_factory=dict)
     start_from: str = ""  # word of --model whose weights the run starts from
+    soup: list[str] = field(default_factory=list)  # further such words, of the same layers: the run starts from the mean of them all
     widen: bool = False  # start_from names a narrower network of the same kind: its channels are copied until all of the wider one's are filled
     data: list[str] = field(default_factory=list)  # default: SPEECHADV_DATA; "bundled" for the clips in the package
     train_only: list[str] = field(default_factory=list)  # roots that only training may see
@@ -115,7 +116,7 @@ class TrainingConfig:
     unknown: float = 1.0  # clips of `_unknown_` as a multiple of a keyword's mean number; 0 stands for all there are
     training_clips: int = 0  # a random part of so many clips is learned from; 0 stands for all
     seed: int = 0
-    epochs: int = 60
+    epochs: int = 60  # 0, with start_from: what the run starts from is validated and kept as it is
     batch_size: int = 128
     learning_rate: float = 0.003
     warmup_epochs: float = 2.0
@@ -138,13 +139,16 @@ class TrainingConfig:
             raise ConfigError(f"split: training uses train alone and chooses on validation, got '{self.split}'")
         require(bool(re.fullmatch(r"[^\W_][\w.+-]{0,99}", self.name)), "name", "letters, digits, . + - _ (it names the files)", self.name)
         require(self.batch_size >= 2, "batch_size", "2 or more (batch normalisation needs two)", self.batch_size)
-        for key in ("epochs", "learning_rate", "validate_every"):
+        require(self.epochs > 0 or bool(self.start_from) and self.epochs == 0, "epochs", "a positive number, or 0 with start_from", self.epochs)
+        for key in ("learning_rate", "validate_every"):
             require(getattr(self, key) > 0, key, "a positive number", getattr(self, key))
         require(0 <= self.averaging < 1, "averaging", "0 to below 1", self.averaging)
         for key in ("views", "weight_decay", "label_smoothing", "validation_clips", "warmup_epochs", "seed", "patience", "watched_clips", "training_clips"):
             require(getattr(self, key) >= 0, key, "0 or more", getattr(self, key))
         require(0 <= self.noise_sigma < 1, "noise_sigma", "0 to below 1 (full scale)", self.noise_sigma)
-        require(bool(self.start_from) or not self.widen, "widen", "start_from beside it", "none")
+        for key in ("widen", "soup"):
+            require(bool(self.start_from) or not getattr(self, key), key, "start_from beside it", "none")
+        require(not (self.widen and self.soup), "widen", "false beside soup", self.widen)
         taught = bool(self.teaching.models)
         require(taught or not self.unlabelled, "unlabelled", "none without teaching.models, whose labels it gets", ", ".join(self.unlabelled))
         objective = self.adversary.objective if self.adversary else "at"

@@ -118,6 +118,22 @@ def test_a_wider_network_begins_as_a_narrower_one(small, tmp_path):
         small(widen=True)
 
 
+def test_a_soup_is_the_mean_of_its_weights(small, tmp_path):
+    parts = [str(go(small(epochs=1, seed=seed), tmp_path / f"{seed}")[0]) for seed in range(3)]
+    soup, _ = go(small(epochs=0, start_from=parts[0], soup=parts[1:]), tmp_path / "soup")
+    states = [load_model(part).state_dict() for part in parts]
+    for key, value in load_model(str(soup)).state_dict().items():
+        torch.testing.assert_close(value.double(), sum(state[key].double() for state in states) / 3, atol=1e-5 if value.is_floating_point() else 99, rtol=1e-4)
+    (row,) = history(tmp_path / "soup")
+    card = json.loads(soup.with_suffix(".json").read_text())
+    assert row["epoch"] == card["results"]["validation"]["epoch"] == 0 and 0 <= row["accuracy"] <= 1 and "loss" not in row
+    before = soup.read_bytes()
+    assert go(small(epochs=0, start_from=parts[0], soup=parts[1:]), tmp_path / "soup")[0].read_bytes() == before
+    for changes, message in (({"epochs": 0}, "epochs: expected a positive number, or 0 with start_from"), ({"soup": parts}, "soup: expected start_from beside it")):
+        with pytest.raises(ConfigError, match=message):
+            small(**changes)
+
+
 @pytest.mark.parametrize("changes, kind, message", [
     ({"data": ["no/such/folder"]}, DataError, "no/such/folder"),
     ({"task": "sc9"}, ConfigError, "did you mean 'sc09'"),
@@ -127,6 +143,7 @@ def test_a_wider_network_begins_as_a_narrower_one(small, tmp_path):
     ({"start_from": "nobody"}, ConfigError, "nobody"),
     ({"start_from": "tc_resnet8", "widen": True}, ConfigError, "widen: expected two resnets"),
     ({"start_from": "resnet", "widen": True, "model": "resnet", "model_options": {"widths": [24, 48, 48, 96, 96]}}, ConfigError, "other layers"),
+    ({"model": "resnet", "model_options": {}, "start_from": "resnet", "soup": ["tc_resnet8"], "task": "v2-12"}, ConfigError, "soup: 'tc_resnet8' has other layers"),
     ({"teaching": Teaching(["nobody"])}, ConfigError, "nobody"),
     ({"adversary": Adversary(budget="snr:-1")}, ConfigError, "snr:-1"),
 ])
