@@ -92,12 +92,16 @@ def stages_of(folder: Path, out: Path, changes: Sequence[str], quick: bool, pack
     from speechadv.training.settings import TrainingConfig
 
     found: dict[str, Stage] = {}
-    for entry in configs.read(folder / "config.toml")["stages"]:
+    entries = configs.read(folder / "config.toml")["stages"]
+    last = {configs.load(TrainingConfig, folder / entry["config"]).name: entry["folder"] for entry in entries}  # of each network: what the package holds
+    for entry in entries:
         path, start = folder / entry["config"], found.get(entry.get("start"))
         plain = configs.load(TrainingConfig, path)
         words = [*rehearsed(plain, quick), *changes, *entry.get("set", ())]
         if start:
             own = start.settings.name
+            if own in packaged and last[own] != start.folder and plain.name not in packaged:
+                raise ConfigError(f"--packaged {own}: '{entry['folder']}' starts from '{start.folder}', and the package holds '{last[own]}'; train {own}, or --packaged {plain.name} as well")
             words.append(f"start_from='{own if own in packaged else start.weights(out)}'")
             words += [f"soup={[str(found[other].weights(out)) for other in entry['soup']]}"] if "soup" in entry else []
         elif "start" in entry:

@@ -6,7 +6,7 @@ import click
 
 QUICK = ("data=['bundled']", "epochs=2", "views=0", "teaching.models=[]", "validation_clips=8", "validate_every=1", "batch_size=16", "averaging=0.5")
 QUICK_ADVERSARY = ("adversary.steps=[[0, 1]]",)
-RECORDINGS = "recordings: 14,654 clips of Speech Commands 0.01 and 0.02 (Pete Warden, Google, 2018, CC BY 4.0), its training split"
+RECORDINGS = "recordings: 12,681 clips of Speech Commands 0.01 and 0.02 (Pete Warden, Google, 2018, CC BY 4.0), of its training split"
 RESYNTHESISED = "; training only: 9,800 clips of training speakers, resynthesised from log-mel spectrograms of the same data set"
 SYNTHETIC = "; and 5,552 of synthetic voices (eSpeak NG 1.51; data/make_training_voices.py)"
 TEACHERS = [

@@ -1,6 +1,8 @@
-"""`speechadv demo` with two small networks: its grid, its folder, what it prints. The bundled networks are tested where they are bundled."""
+"""`speechadv demo` with two small networks: its grid, its folder, what it prints; and with its own ones what README shows of it."""
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -87,3 +89,19 @@ def test_the_grid_of_the_real_demo_asks_for_each_threat_once():
     grid = cells(demo_command.settings("resnet", "resnet-at", 0))
     assert len(grid) == 7 * len(demo_command.BUDGETS) and len(groups(grid)) == 4 * len(demo_command.BUDGETS)
     assert {cell.budget.partition(":")[0].partition("+")[0] for cell in grid} == {"linf", "snr", "masking"}
+
+
+def test_readme_shows_what_it_prints(run, tmp_path):
+    status, printed, err = run("demo", "--out", tmp_path / "demo")
+    assert status == 0, err
+    shown = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split("ends like this:\n\n```\n")[1].split("```")[0].splitlines()
+    now = printed[printed.index(shown[0]) :].splitlines()
+    number, interval = r"\b\d+(?:\.\d+)?", r"\[\d+, \d+\]"
+    for line, told in zip(shown, now, strict=True):
+        if "in a browser" in line:  # where the page lies is for each his own
+            continue
+        # Another processor may move a clip at the edge, and with it the interval.
+        bare, now_bare = re.sub(interval, "", line), re.sub(interval, "", told)
+        assert re.sub(number, "", bare).split() == re.sub(number, "", now_bare).split()
+        for a, b in zip(re.findall(number, bare), re.findall(number, now_bare), strict=True):
+            assert abs(float(a) - float(b)) <= 1, (line, told)

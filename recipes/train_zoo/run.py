@@ -18,7 +18,7 @@ LARGEST = 10_000_000  # bytes, of all weights in the package together
 COMMAND = "python recipes/train_zoo/run.py --out runs/train_zoo --voices runs/voices"
 
 
-@click.command(epilog="Example: python recipes/train_zoo/run.py --out runs/train_zoo --packaged resnet --packaged resnet-at")
+@click.command(epilog="Example: python recipes/train_zoo/run.py --out runs/train_zoo --voices runs/voices --packaged resnet")
 @training_options("Folder of all runs; what is finished is skipped, what was stopped goes on.", "the weights are of no use", "Override a key of all stages.")
 @click.option("--only", multiple=True, metavar="NETWORK", help="Train this network alone, from what is there; may be given several times.")
 @click.option("--voices", type=click.Path(exists=True, file_okay=False, path_type=Path),
