@@ -49,7 +49,7 @@ def training_options(out: str, quick: str, changes: str) -> Callable:
         click.option("--out", type=click.Path(path_type=Path), required=True, help=out),
         click.option("--quick", is_flag=True, help=f"A rehearsal on the bundled synthetic clips; {quick}."),
         click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help=changes),
-        click.option("--threads", type=int, help="Threads of torch."),
+        click.option("--threads", type=click.IntRange(1), help="Threads of torch."),
         click.option("--device", default="cpu", show_default=True),
         click.option("--check", is_flag=True, help="Compare with expected.json; exit status 1 where a number is farther away than its tolerance."),
         click.option("--record", is_flag=True, help="Write the numbers of this run into expected.json.")]

@@ -31,7 +31,7 @@ def training_recipe(folder: Path) -> click.Command:
     @click.option("--quick", is_flag=True, help="A rehearsal of two epochs on the bundled synthetic clips; the weights are of no use.")
     @click.option("--config", "file", default="config.toml", show_default=True, help="The stage: a config in the recipe's folder.")
     @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of config.toml.")
-    @click.option("--threads", type=int, help="Threads of torch.")
+    @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
     @click.option("--device", default="cpu", show_default=True)
     def recipe(out, quick, file, overrides, threads, device):
         """Train the network of config.toml and print what it reached on validation."""

@@ -59,13 +59,29 @@ class Draws:
         return list(self.generators)
 
 
+def random_parts(model: nn.Module) -> list[nn.Module]:
+    """The parts of a model that draw when it is called."""
+    return [part for part in model.modules() if hasattr(part, "generators") and part.stochastic]
+
+
+def apart(model: nn.Module, generators: Sequence[torch.Generator], times: int) -> list[list[torch.Generator]]:
+    """For each of these generators, one a clip, as many as the clip is heard `times`, each seeded by a number from it.
+
+    Where a model draws twice in a call, several rows of one clip that shared a generator would draw in an order that hangs on which rows are in the call.
+    A model that draws nothing, or once for each clip, gets the clip's own.
+    """
+    if times == 1 or not random_parts(model):
+        return [[generator] * times for generator in generators]
+    return [[torch.Generator().manual_seed(int(torch.randint(2**63 - 1, (1,), generator=generator))) for _ in range(times)] for generator in generators]
+
+
 @contextlib.contextmanager
 def drawing(model: nn.Module, generators: Sequence[torch.Generator]) -> Iterator[None]:
     """Within, each random part of the model (a module with `stochastic` true and an attribute `generators`) draws for row i from generator i.
 
     Without generators nothing is set, and the parts draw as they do on their own.
     """
-    parts = [part for part in model.modules() if hasattr(part, "generators") and part.stochastic] if len(generators) else []
+    parts = random_parts(model) if len(generators) else []
     before = [part.generators for part in parts]
     try:
         for part in parts:

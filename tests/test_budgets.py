@@ -156,6 +156,7 @@ def test_nothing_is_left_of_a_perturbation_that_breaks_the_budget():
     bound = parse_budget("linf:2lsb").bind(clean)
     perturbation = torch.tensor([[1.0, 2.0, -2.0, 0.0], [1.0, 3.0, 0.0, 0.0]]) * LSB
     assert torch.equal(bound.nothing_if_broken(perturbation), perturbation * torch.tensor([[1.0], [0.0]]))
+    assert torch.equal(bound.nothing_if_broken(torch.full_like(perturbation, torch.nan)), torch.zeros_like(perturbation))
 
 
 def test_what_16_bit_cannot_hold_is_cut():

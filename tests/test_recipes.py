@@ -128,3 +128,22 @@ def test_seconds_of_a_part_are_scaled_to_the_whole(monkeypatch):
     assert list(clock.progress([1, 2], "teacher, view 1 of 1")) == list(clock.progress([1, 2], "epoch 1 of 1")) == [1, 2]
     row = clock.row(timing.Stage("one", type("Settings", (), {"epochs": 1}), {}), 100, 1000)
     assert (row["teacher_s"], row["training_s"], row["rest_s"], row["whole_s"]) == (40, 300, 26, 366)
+
+
+def test_attacks_with_other_draws_are_not_counted_together(tmp_path):
+    from speechadv.evaluation.empirical import encode, read
+
+    (certificates,) = (recipe for recipe in EVALUATING if recipe.name == "certificates")
+    run(certificates, tmp_path / "run", "--model", "resnet", "--n", "60", "--tried", "1")
+    path = sorted((tmp_path / "run").glob("*/empirical.jsonl"))[0]
+    path.write_text("".join(encode(line | {"draws": line["draws"] + 1}) for line in read(path)))
+    done = subprocess.run([sys.executable, certificates / "run.py", "--out", tmp_path / "run", "--quick", "--model", "resnet", "--n", "60", "--tried", "2"],
+                          capture_output=True, text=True)
+    assert done.returncode == 2 and "made with draws = 3, votes = 20, expected 2 and 20: another --out" in done.stderr
+
+
+def test_certificates_name_the_clip_that_the_data_lack(tmp_path, data_root, monkeypatch):
+    (certificates,) = (recipe for recipe in EVALUATING if recipe.name == "certificates")
+    monkeypatch.setenv("SPEECHADV_DATA", str(data_root))
+    done = subprocess.run([sys.executable, certificates / "run.py", "--out", tmp_path / "run", "--clips", "1"], capture_output=True, text=True)
+    assert done.returncode == 2 and "of data/leaderboard_clips.txt among its test clips" in done.stderr and not (tmp_path / "run").exists()

@@ -93,8 +93,9 @@ def recipe(out, clips, n, models, also, tried, quick, threads, device, results, 
     config.certificates = [each for each in config.certificates if each.packaged or each.model in {path.name for path in also} or (out / each.model).exists()]
     wanted = shortened(config, QUICK["clips"] if quick else clips, QUICK["n"] if quick else n, models)
     torch.set_num_threads(threads)
+    names_of(max(wanted, key=lambda each: each.clips), quick)  # what is missing is told before a folder is made
     out.mkdir(parents=True, exist_ok=True)
-    for path in also:
+    for path in (path for path in also if path.resolve().parent != out.resolve()):
         shutil.copy(path, out)
         shutil.copy(card_path(path), out)
     with inside(out):
@@ -135,7 +136,7 @@ def first_of(wanted: Sequence[Wanted]) -> list[Wanted]:
 def names_of(each: Wanted, quick: bool) -> tuple[Any, list[int]]:
     """The clips of the whole split, and the places of those that are certified. Raises InputError: no data."""
     from speechadv.data import data_roots
-    from speechadv.errors import InputError
+    from speechadv.errors import InputError, shown
     from speechadv.evaluation.certification import CertificationConfig
     from speechadv.evaluation.clips import load_clips
 
@@ -144,6 +145,8 @@ def names_of(each: Wanted, quick: bool) -> tuple[Any, list[int]]:
     clips = load_clips(CertificationConfig(each.model, data=["bundled"] if quick else []), 16000)
     listed = clips.names[:: len(clips) // each.clips] if quick else [line for line in LIST.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
     place = {name: row for row, name in enumerate(clips.names)}
+    if missing := next((name for name in listed[: each.clips] if name not in place), None):
+        raise InputError(f"SPEECHADV_DATA: expected '{shown(missing)}' of data/leaderboard_clips.txt among its test clips, it is not there")
     return clips, [place[name] for name in listed[: each.clips]]
 
 
@@ -172,6 +175,7 @@ def attacked(each: Wanted, config: Recipe, quick: bool, device: str, most: int |
     from speechadv.cli.common import Voice
     from speechadv.evaluation.empirical import EMPIRICAL, Trial, encode, read, tried
     from speechadv.evaluation.rows import append_lines
+    from speechadv.errors import ConfigError, shown
     from speechadv.evaluation.smoothing import ceiling
     from speechadv.evaluation.sounds import waveforms
     from speechadv.models.resolve import resolve_model
@@ -182,7 +186,10 @@ def attacked(each: Wanted, config: Recipe, quick: bool, device: str, most: int |
     options = dict(config.attack)
     name = options.pop("name")
     word = " ".join([name, *(f"{key}={value}" for key, value in sorted(options.items()))])
-    have = {(line["clip"], line["radius"]) for line in read(path) if line["attack"] == word}
+    found = [line for line in read(path) if line["attack"] == word]
+    if odd := next((line for line in found if (line["draws"], line["votes"]) != (config.draws, config.votes)), None):
+        raise ConfigError(f"'{shown(path)}': made with draws = {odd['draws']}, votes = {odd['votes']}, expected {config.draws} and {config.votes}: another --out")
+    have = {(line["clip"], line["radius"]) for line in found}
     with Voice().bar(len(rows) * len(config.radii), f"attacking {each.folder}") as advance:
         for share in config.radii:
             radius = round(share * ceiling(each.n, config.alpha, each.sigma), 6)

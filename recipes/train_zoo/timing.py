@@ -25,7 +25,7 @@ COLUMNS = ("stage", "training_clips", "epochs", "teacher_s", "training_s", "rest
               help="Synthetic voices of data/make_training_voices.py; without them every stage is timed on the other clips.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Override a key of all stages.")
 @click.option("--quick", is_flag=True, help="A rehearsal on the bundled synthetic clips; the times are of no use.")
-@click.option("--threads", type=int, help="Threads of torch.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
 @click.option("--device", default="cpu", show_default=True)
 def recipe(out, clips, voices, changes, quick, threads, device):
     """Run every stage of the zoo in small and tell how long the whole of it takes on this machine."""
@@ -55,7 +55,8 @@ class Clock:
         self.seconds["teacher" if label.startswith("teacher") else "training"] += time.monotonic() - started
 
     def row(self, stage: Stage, clips: int, whole: int) -> dict[str, Any]:
-        """What `clips` training clips took, and from it what all of them take. Reading the data and validating take as long with few of them as with all."""
+        """What `clips` training clips took, and from it what all of them take. Reading the data takes as long with few of them as with all, and so does validating, but
+        for what an attack saves on clips that a network of few clips hears wrong."""
         part = self.seconds
         rest = time.monotonic() - self.began - sum(part.values())
         scale = whole / min(clips, whole)
@@ -79,7 +80,8 @@ def time_all(stages: Iterable[Stage], clips: int, folder: Path, device: str, pro
     rows = []
     for stage in stages:
         click.echo(f"{stage.folder}:", err=True)
-        whole, clock, settings = count_of(stage), Clock(progress), replace(stage.settings, training_clips=clips)
+        clock, settings = Clock(progress), replace(stage.settings, training_clips=clips)
+        whole = count_of(stage)
         train(settings, folder / stage.folder, device=device, command="for its time alone", progress=clock.progress, say=lambda line: click.echo(line, err=True))
         rows.append(clock.row(stage, clips, whole))
     return [*rows, {"stage": "all", **{column: sum(row[column] for row in rows) for column in COLUMNS[3:]}}]
@@ -105,7 +107,7 @@ def write(rows: Sequence[dict[str, Any]], clips: int, device: str, out: Path) ->
     machine = hardware(device)
     where = machine["gpu"] or f"{machine['cores']} cores, {machine['processor']}"
     about = (f"Each stage with all its epochs on {clips:,} of its training clips, threads: {torch.get_num_threads()}, torch {torch.__version__}, {where}; scaled to all of them, "
-             "but for `rest_s`: reading the data and validating.")
+             "but for `rest_s`, reading the data and validating, which a network that has learned less does a little faster.")
     write_bytes(out / "time.csv", csv_text(COLUMNS, rows).encode("utf-8"))
     write_bytes(out / "time.md", f"{body}\n\n{about}\n".encode("utf-8"))
     return f"{body}\n\n{about}"

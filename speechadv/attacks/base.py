@@ -1,6 +1,7 @@
 """The contract of an attack: one final call that validates, searches, rounds, and judges; authors write `run` alone."""
 import contextlib
 import copy
+import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Callable, Iterator, Sequence, final
@@ -12,7 +13,7 @@ from ..budgets.base import HIGHEST, Bound, Budget, to_grid
 from ..errors import InputError
 from ..goals import Goal
 from ..models.layers import folded
-from ..randomness import drawing
+from ..randomness import apart, drawing
 from .offered import check_offered
 
 
@@ -77,7 +78,7 @@ class Problem:
         self.queries[self.rows] += perturbation.shape[1] if several else 1
         heard = (self.clean[:, None] + perturbation).flatten(0, 1) if several else self.clean + perturbation
         with torch.no_grad():
-            logits = heard_in_parts(self.model, heard, [g for g in self.generators for _ in range(perturbation.shape[1] if several else 1)])
+            logits = heard_in_parts(self.model, heard, [g for own in apart(self.model, self.generators, perturbation.shape[1] if several else 1) for g in own])
         return logits.unflatten(0, perturbation.shape[:2]) if several else logits
 
     def expected(self, perturbation: Tensor) -> Tensor:
@@ -92,19 +93,21 @@ class Problem:
         Costs one pass a clip; where the model is random, `draws` passes, and all three are means over as many independent draws (Athalye et al. 2018,
         arXiv:1707.07397: expectation over transformation, of the loss and not of the logits).
         """
-        heard, left, parts = (self.clean + perturbation).detach(), self.draws, []
-        while left:
-            draws = min(left, max(1, FULL_CALL // max(1, len(self))))
-            parts.append([draws * mean for mean in self._gradient(heard, draws, loss)])
-            left -= draws
+        heard, parts, each = (self.clean + perturbation).detach(), [], max(1, FULL_CALL // max(1, len(self)))
+        own = apart(self.model, self.generators, self.draws)
+        draws = [[clip[number] for clip in own] for number in range(self.draws)]
+        for start in range(0, self.draws, each):
+            part = draws[start : start + each]
+            parts.append([len(part) * mean for mean in self._gradient(heard, part, loss)])
         return tuple(sum(part[i] for part in parts) / self.draws for i in range(3)) if self.draws > 1 else tuple(parts[0])
 
-    def _gradient(self, heard: Tensor, draws: int, loss: str | Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Means over some draws, all in one call."""
-        self.passes[self.rows] += draws
+    def _gradient(self, heard: Tensor, draws: Sequence[Sequence[torch.Generator]], loss: str | Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Means over some draws, all in one call; for each of them a generator a clip."""
+        count = len(draws)
+        self.passes[self.rows] += count
         with torch.enable_grad():
             heard = heard.requires_grad_()
-            logits = padded_call(self.model, heard.repeat(draws, 1) if draws > 1 else heard, self.generators * draws).unflatten(0, (draws, len(self)))
+            logits = padded_call(self.model, heard.repeat(count, 1) if count > 1 else heard, list(itertools.chain(*draws))).unflatten(0, (count, len(self)))
             value = torch.stack([loss(each) if callable(loss) else self.goal.loss(each, loss) for each in logits]).mean(0)
             # A network that does not listen has no gradient: zeros, so that the attack runs, fails, and can be asked why.
             (gradient,) = torch.autograd.grad(value.sum(), heard, allow_unused=True) if value.requires_grad else (None,)

@@ -46,7 +46,7 @@ class Genetic(Attack):
         for _ in range(self.queries // self._price(problem)):
             margins = many_losses(problem, members, "margin")
             elite, each = margins.argmax(1), torch.arange(len(rows), device=rows.device)
-            candidate, reached = confirmed(problem, members[each, elite], margins[each, elite] > 0)
+            candidate, reached = confirmed(problem, members[each, elite], margins[each, elite] > 0, heard_once=True)
             best.offer(rows, candidate, margins[each, elite], reached)
             if reached.any():
                 stay = ~reached
@@ -58,8 +58,8 @@ class Genetic(Attack):
         return best.perturbation
 
     def _price(self, problem: Problem) -> int:
-        """Queries a generation: the members, and the exact rounding of the best one where the budget rounds roughly."""
-        return self.population + (0 if problem.bound.rough_is_exact else problem.draws)
+        """Queries a generation: the members, and the best one again where the budget rounds roughly or the network is random."""
+        return self.population + (0 if problem.bound.rough_is_exact and problem.draws == 1 else problem.draws)
 
     def _next(self, problem: Problem, members: Tensor, margins: Tensor) -> Tensor:
         """The best member as it is, and children of pairs drawn by their margins."""

@@ -26,9 +26,10 @@ class Best:
         self.perturbation[rows], self.loss[rows], self.reached[rows] = perturbation, loss, reached
 
 
-def confirmed(problem: Problem, candidate: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:
-    """(candidate, reached) with each success rounded inside its budget and heard again, where the loop looked at a rough rounding only."""
-    if problem.bound.rough_is_exact or not reached.any():
+def confirmed(problem: Problem, candidate: Tensor, reached: Tensor, heard_once: bool = False) -> tuple[Tensor, Tensor]:
+    """(candidate, reached) with each success rounded inside its budget and heard again, where the search looked at a rough rounding only or, `heard_once`, at a
+    single draw of a random network."""
+    if problem.bound.rough_is_exact and not (heard_once and problem.draws > 1) or not reached.any():
         return candidate, reached
     part = problem.select(reached)
     exact = part.bound.quantise(candidate[reached])

@@ -17,7 +17,8 @@ from .steps import Momentum
 class NES(Attack):
     """Projected ascent on an estimated gradient (Ilyas et al. 2018, arXiv:1804.08598, algorithm 1): logits alone.
 
-    Each step asks about `samples` points, half of them mirrored through the iterate, all clips and points in one call, and then about the new iterate.
+    Each step asks about `samples` points, half of them mirrored through the iterate, all clips and points in one call, and then about the new iterate, of a
+    random network as often as it is averaged over.
 
     Args:
         queries: forward passes a clip, at most.
@@ -48,10 +49,13 @@ class NES(Attack):
     def run(self, problem: Problem) -> Tensor:
         best, rows = Best(problem), torch.arange(len(problem), device=problem.clean.device)
         iterate, rule = torch.zeros_like(problem.clean), Momentum(self.step_size, self.momentum)
-        for _ in range(self.steps):
-            iterate = rule.advance(problem.bound, iterate, self.estimate(problem, iterate), best.loss[rows])
+        samples = min(self.samples, (self.queries - problem.draws) // 2 * 2)
+        if samples < 2:
+            raise ConfigError(f"attack 'nes': queries: expected {problem.draws + 2} or more for a random network that is heard {problem.draws} times, got {self.queries}")
+        for _ in range(self.queries // (samples + problem.draws)):
+            iterate = rule.advance(problem.bound, iterate, self.estimate(problem, iterate, samples), best.loss[rows])
             candidate = problem.bound.quantise(iterate)
-            logits = problem.logits(candidate)
+            logits = problem.expected(candidate)
             reached = problem.goal.reached(logits)
             best.offer(rows, candidate, problem.goal.loss(logits, self.loss), reached)
             if reached.any():
@@ -63,9 +67,9 @@ class NES(Attack):
                     break
         return best.perturbation
 
-    def estimate(self, problem: Problem, iterate: Tensor) -> Tensor:
+    def estimate(self, problem: Problem, iterate: Tensor, samples: int) -> Tensor:
         """(batch, time): the loss's gradient up to its length; costs `samples` queries a clip."""
-        half = normal(problem.generators, (self.samples // 2, iterate.shape[1]), iterate.device)
+        half = normal(problem.generators, (samples // 2, iterate.shape[1]), iterate.device)
         across = (problem.bound.size() * problem.bound.steepest(half[:, 0])).norm(dim=1) / iterate.shape[1] ** 0.5
         points = torch.cat([half, -half], 1)
         heard = (problem.clean + iterate)[:, None] + self.spread * across[:, None, None] * points

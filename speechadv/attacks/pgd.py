@@ -102,6 +102,6 @@ class Noise(Attack):
             part = problem.select(rows)
             drawn = part.bound.steepest(part.bound.random_start(part.generators)) * part.bound.size()
             candidate = part.bound.quantise(drawn)
-            logits = part.logits(candidate)
+            logits = part.expected(candidate)
             best.offer(rows, candidate, part.goal.loss(logits, "margin"), part.goal.reached(logits))
         return best.perturbation

@@ -28,11 +28,13 @@ def random_search(problem: Problem, queries: int, proposals: Proposals) -> Tenso
     """The best perturbation found with at most `queries` queries a clip, (batch, time).
 
     What the network hears is on the 16-bit grid. Where the budget rounds roughly while searching, a clip that is there asks once more about the exact
-    rounding, out of the same queries, and leaves only if that works too.
+    rounding, and where the network is random `draws` times more, out of the same queries: it leaves only if that works too, in the mean of the logits.
     """
     best, rows = Best(problem), torch.arange(len(problem), device=problem.clean.device)
     iterate, exact = torch.zeros_like(problem.clean), torch.zeros_like(problem.clean)
     value, accepted, doubted = best.loss.clone(), best.reached.clone(), best.reached.clone()
+    trusted = problem.bound.rough_is_exact and problem.draws == 1  # the first success is one
+    heard, asked = 0.0, torch.zeros_like(value)  # of the doubted: the sum of what was heard, and how often
     for query in range(queries):
         proposal = problem.bound.rough(proposals.propose(problem, iterate, query, accepted))
         candidate = torch.where(doubted[:, None], exact, proposal)
@@ -40,16 +42,18 @@ def random_search(problem: Problem, queries: int, proposals: Proposals) -> Tenso
         loss, reached = problem.goal.loss(logits, "margin"), problem.goal.reached(logits)
         accepted = (loss > value) & ~doubted
         iterate, value = torch.where(accepted[:, None], candidate, iterate), torch.where(accepted, loss, value)
-        sure = reached & (doubted | problem.bound.rough_is_exact)
+        heard, asked = torch.where(doubted[:, None], heard + logits, 0.0), (asked + 1) * doubted
+        sure = reached if trusted else (asked == problem.draws) & problem.goal.reached(heard)
         best.offer(rows, candidate, loss, sure)
-        doubted = reached & ~sure
-        if doubted.any():
-            exact[doubted] = problem.bound.select(doubted).quantise(candidate[doubted])
+        begun = reached & ~doubted & ~sure
+        if begun.any():
+            exact[begun] = problem.bound.select(begun).quantise(candidate[begun])
+        doubted = begun | doubted & (asked < problem.draws)
         if sure.any():
             stay = ~sure
             problem.report(int(sure.sum()))
             rows, problem = rows[stay], problem.select(stay)
-            iterate, exact, value, accepted, doubted = iterate[stay], exact[stay], value[stay], accepted[stay], doubted[stay]
+            iterate, exact, value, accepted, doubted, heard, asked = (state[stay] for state in (iterate, exact, value, accepted, doubted, heard, asked))
             proposals.select(stay)
             if not len(rows):
                 break

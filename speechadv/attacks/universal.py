@@ -51,7 +51,7 @@ class Universal(Attack):
         ConfigError: a value out of range. InputError: the file cannot be read.
     """
 
-    learns = True  # from other clips, before it attacks
+    learns = True  # from other clips, before it attacks, unless a perturbation is given
 
     def __init__(self, steps: int = 200, batch: int = 32, clips: int = 320, split: str = "train", shift: float = 0.5, step_size: float = 0.0,
                  loss: str = "cross_entropy", perturbation: str = "", sample_rate: int = 16000):
@@ -63,6 +63,7 @@ class Universal(Attack):
         self.steps, self.batch, self.clips, self.split, self.loss = steps, batch, clips, split, check_loss(loss)
         self.step_size, self.shift = step_size or min(1.0, 5.0 / steps), round(shift * sample_rate)
         self.given = torch.from_numpy(audio.read(perturbation, sample_rate)) if perturbation else None
+        self.learns = self.given is None
         self.fits: dict[int | None, Tensor] = {}  # the target's index, None for an untargeted goal -> waveform (time,)
 
     def run(self, problem: Problem) -> Tensor:

@@ -96,7 +96,7 @@ class Bound(ABC):
 
     def nothing_if_broken(self, perturbation: Tensor) -> Tensor:
         """Zero where a quantised perturbation does not satisfy the budget after all: no perturbation always does."""
-        return perturbation * self.satisfied(perturbation)[:, None]
+        return torch.where(self.satisfied(perturbation)[:, None], perturbation, 0.0)  # no product: NaN times zero is NaN
 
 
 def to_grid(perturbation: Tensor) -> Tensor:

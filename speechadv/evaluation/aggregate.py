@@ -40,7 +40,7 @@ def worst_rows(attacks: Sequence[Sequence[Row]]) -> list[Row]:
     for clip in common:
         candidates = [table[clip] for table in tables]
         spent = {key: sum(row[key] for row in candidates) for key in ("passes", "queries")}
-        result.append(min(candidates, key=_harmlessness) | spent | {"attack": WORST})
+        result.append(min(candidates, key=_harmlessness) | spent | {"attack": WORST, "adaptive": any(row["adaptive"] for row in candidates)})
     return result
 
 

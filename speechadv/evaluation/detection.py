@@ -31,7 +31,7 @@ from .rows import append_lines
 from .run import Bar, mend_times, no_bar
 from .separation import threshold_for
 from .settings import BUNDLED
-from .sounds import AUDIO, saved, waveforms
+from .sounds import AUDIO, saved, there, waveforms
 from .work import Worker, fingerprint
 
 BLOCK = 32  # clips at a time
@@ -127,7 +127,7 @@ class Detecting:
         """Take the rows that are there and whole, and whose sound is there; the others are made again."""
         mend_times(self.out / TIMING)
         path = self.out / ROWS
-        kept = [row for row in row_files.read(path) if row["audio"] is None or (self.out / row["audio"]).is_file()]
+        kept = [row for row in row_files.read(path) if row["audio"] is None or there(self.out / row["audio"])]
         self.rows = {row_files.key(row): row for row in kept}
         whole = "".join(map(row_files.encode, kept)).encode("ascii")
         if path.exists() and path.read_bytes() != whole:

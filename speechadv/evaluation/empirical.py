@@ -17,7 +17,7 @@ from .smoothing import Smoothed, snr_of_radius
 from .statistics import wilson
 
 EMPIRICAL = "empirical.jsonl"  # beside certificates.jsonl
-KEYS = {"clip": shapes.text, "label": shapes.text, "model": shapes.text, "sigma": shapes.finite, "radius": shapes.finite, "attack": shapes.text, "votes": shapes.whole,
+KEYS = {"clip": shapes.text, "label": shapes.text, "model": shapes.text, "sigma": shapes.finite, "radius": shapes.finite, "attack": shapes.text, "draws": shapes.whole, "votes": shapes.whole,
         "before": shapes.text, "after": shapes.text, "l2": shapes.finite, "snr_db": shapes.or_none(shapes.finite)}
 Line = dict[str, Any]
 
@@ -108,7 +108,7 @@ def tried(model: nn.Module, name: str, trial: Trial, clips: Tensor, labels: Sequ
         result = trial.attack(Noisy(model, trial.sigma, trial.draws), clips, Misclassify(truth), Ball(trial.radius), generators=generators)
         before, after = (heard(model, trial, waveforms) for waveforms in (clips, result.adversarial))
     changes = (result.adversarial.double() - clips.double()).norm(dim=1).tolist()
-    return [{"clip": clip, "label": label, "model": name, "sigma": trial.sigma, "radius": trial.radius, "attack": trial.word, "votes": trial.votes,
+    return [{"clip": clip, "label": label, "model": name, "sigma": trial.sigma, "radius": trial.radius, "attack": trial.word, "draws": trial.draws, "votes": trial.votes,
              "before": model.labels[was], "after": model.labels[now], "l2": change, "snr_db": snr_of_radius(clean, change)}
             for clip, label, was, now, change, clean in zip(names, labels, before, after, changes, clips)]
 

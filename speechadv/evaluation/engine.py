@@ -95,9 +95,9 @@ def _one_pool(left: Iterator[Block], running: dict[int, Block], worker: Doing, w
             for future in wait(futures, return_when=FIRST_COMPLETED).done:
                 done = future.result()
                 done.item = running.pop(futures.pop(future))
+                yield done  # before the next one begins: where the pool is broken, that raises, and what is done would be lost
                 for item in itertools.islice(left, 1):
                     begin(item)
-                yield done
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

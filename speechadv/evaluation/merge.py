@@ -14,7 +14,7 @@ from .cells import CELL_KEYS, cells
 from .certificates import encode, read as read_certificates
 from .certification import CERTIFICATES, CertificationConfig, summarise
 from .fitting import FITS
-from .folder import ENVIRONMENT, FAILED, PROBES, ROWS, TIMING, claimed, differing, read_config, read_json, write_json
+from .folder import ENVIRONMENT, FAILED, PROBES, ROWS, TIMING, claimed, differing, read_config, read_environment, read_json, write_json
 from .rows import Row
 from .settings import EvaluationConfig
 from .sounds import sweep
@@ -61,7 +61,7 @@ def _part(run: Path, kind: type, file: str) -> Part:
     for name in (file, ENVIRONMENT):
         if not (run / name).is_file():
             raise InputError(f"'{shown(run)}': expected a run like the others, there is no {name}")
-    return Part(run, config, read_json(run / ENVIRONMENT))
+    return Part(run, config, read_environment(run))
 
 
 def _check_same(first: Part, other: Part, notice: Callable[[str], None]) -> None:

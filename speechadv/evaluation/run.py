@@ -30,7 +30,7 @@ from .probes import probe_all
 from .rows import AUDIO_KEYS, Row
 from .settings import EvaluationConfig
 from .shards import WHOLE, Shard
-from .sounds import clean_path, sweep, waveforms
+from .sounds import clean_path, sweep, there, waveforms
 from .work import Done, Item, Worker, fingerprint
 
 Bar = Callable[[int, str], ContextManager[Callable[[int], None]]]
@@ -242,8 +242,7 @@ def known_rows(plan: Plan, notice: Callable[[str], None]) -> np.ndarray:
 
 def sound_is_there(run: Path, row: Row) -> bool:
     """Whether each file that a row names exists and, after a power failure, is not empty."""
-    files = [run / row[key] for key in AUDIO_KEYS if row[key]]
-    return all(file.is_file() and file.stat().st_size for file in files)
+    return all(there(run / row[key]) for key in AUDIO_KEYS if row[key])
 
 
 def missing_items(plan: Plan, have: np.ndarray) -> Iterator[Item]:

@@ -94,10 +94,10 @@ def flags_of(all_cells: Cells, config: EvaluationConfig, probes: Sequence[dict[s
     found: list[Flag] = []
     for check in (not_monotone, one_step_as_good, black_box_better, oblivious_better, noise_as_good):
         found += check(cells, specs)
-    draws = {(probe["model"], probe["defense"]): config.draws for probe in probes if probe["largest_difference"]}
-    found += not_converged(cells, specs, draws)
+    random = {(probe["model"], probe["defense"]) for probe in probes if probe["largest_difference"]}
+    found += not_converged(cells, specs, random)
     found += eps_zero_differs(cells)
-    found += lost_in_saving({key: cell for key, cell in cells.items() if key[:2] not in draws})  # another draw is another verdict, saved or not
+    found += lost_in_saving({key: cell for key, cell in cells.items() if key[:2] not in random})  # another draw is another verdict, saved or not
     for check in (unbounded_fails, zero_gradients, random_passes, probabilities):
         found += filter(None, map(check, probes))
     return found
@@ -198,15 +198,13 @@ def oblivious_better(cells: Cells, specs: dict[str, AttackSpec]) -> Iterator[Fla
             yield _flag("oblivious_better", key, f"the attack that knows the defense breaks {knowing.fell} of {knowing.right} clips, the one that does not {sent.fell}")
 
 
-def not_converged(cells: Cells, specs: dict[str, AttackSpec], draws: dict[tuple[str, str], int]) -> Iterator[Flag]:
-    """Clips still fall in the last tenth of the steps. Seen from the passes of attacks whose clips leave early; `draws`: passes a step of a random
-    (model, defense)."""
+def not_converged(cells: Cells, specs: dict[str, AttackSpec], random: set[tuple[str, str]]) -> Iterator[Flag]:
+    """Clips still fall in the last tenth of the steps. Seen from the passes of attacks whose clips leave early: behind a `random` (model, defense) all stay."""
     for key, cell in _white_box(cells, specs):
         steps = _steps(specs[key[2]])
-        if not steps or key[3] == "oblivious":
+        if not steps or key[3] == "oblivious" or key[:2] in random:
             continue
-        each = draws.get(key[:2], 1)
-        late = sum(clips for passes, clips in cell.passes.items() if passes and (passes // each - 1) % steps >= steps * (1 - LATE))
+        late = sum(clips for passes, clips in cell.passes.items() if passes and (passes - 1) % steps >= steps * (1 - LATE))
         if late >= 2 and late > STILL * cell.right:
             yield _flag("not_converged", key, f"{late} of {cell.right} clips fall in the last tenth of {steps} steps")
 

@@ -49,6 +49,11 @@ def saved(run: Path, path: str, waveform: Tensor, sample_rate: int) -> Tensor:
     return torch.from_numpy(audio.read(target, sample_rate))
 
 
+def there(path: Path) -> bool:
+    """Whether a sound file exists and is not empty, as a power failure leaves one that was not flushed."""
+    return path.is_file() and path.stat().st_size > 0
+
+
 def amplified(perturbation: Tensor) -> tuple[Tensor, int]:
     """A perturbation (time,) made audible: by the largest whole number of dB (60 at most) that keeps its peak at half of full scale."""
     peak = float(perturbation.abs().amax())

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..attacks.base import frozen
 from ..audio import write_bytes
-from ..errors import SpeechAdvError, shown
+from ..errors import ConfigError, SpeechAdvError, shown
 from ..memory import out_of_memory
 from ..randomness import derived_seed
 from .batches import Batches
@@ -72,6 +72,7 @@ class Trainer:
         self.objective, self.resting = objective(config.adversary), Standard(Adversary())
         guarded = config.adversary and self.objective.guarded and config.adversary.guard
         self.guard = Guard(validator, config.adversary.guard, config.adversary.guard_clips) if guarded else None
+        self.data = f"{train.digest()} {validator.examples.digest()}"
         self.state = State()
         self.best: dict[str, Tensor] = {}
 
@@ -197,7 +198,7 @@ class Trainer:
         """The checkpoint, all or nothing, and the history beside it."""
         content = {"model": self.model.state_dict(), "average": self.average.state_dict() if self.average else {}, "optimizer": self.optimizer.state_dict(),
                    "best": self.best, "epoch": self.state.epoch, "best_score": self.state.best_score, "best_epoch": self.state.best_epoch,
-                   "history": json.dumps(self.state.history), "strength": self.state.strength}
+                   "history": json.dumps(self.state.history), "strength": self.state.strength, "data": self.data}
         buffer = io.BytesIO()
         torch.save(content, buffer)
         write_bytes(self.checkpoint, buffer.getvalue())
@@ -213,6 +214,7 @@ class Trainer:
             return False
         try:
             content = self.group.sent(torch.load(self.checkpoint, map_location=self.device, weights_only=True) if self.group.leads else None)
+            other_data = content.get("data", self.data) != self.data
             self.model.load_state_dict(content["model"])
             if self.average:
                 self.average.load_state_dict(content["average"])
@@ -222,6 +224,8 @@ class Trainer:
         except Exception as problem:  # whatever a foreign or torn file makes torch raise
             raise SpeechAdvError(f"'{shown(self.checkpoint)}': expected a checkpoint of this run, got a broken or foreign file "
                                  f"({type(problem).__name__}); remove it to start afresh") from None
+        if other_data:
+            raise ConfigError(f"'{shown(self.folder)}': was begun with other clips than `data`, `train_only` and SPEECHADV_DATA name now; another --out, or the same clips")
         if self.group.leads:
             self.write_history()  # a kill may have come between the checkpoint and this
         return True

@@ -125,16 +125,26 @@ def new_model(config: TrainingConfig, labels) -> nn.Module:
     """The network: one of the registry with fresh weights, or someone's with its own; or either with the weights that `start_from` names."""
     model = further(config, labels) if is_word(config.model) else fresh(config, labels)
     if config.start_from:
-        source = resolve_model(config.start_from, trust=same_code(config))
+        source = resolve_model(config.start_from, trust=same_code(config, config.start_from))
+        if config.soup or not config.epochs:
+            check_order("start_from", config.start_from, source, model)
         with same_layers("start_from", config.start_from, config):
             if config.widen:
                 widen(source, model, torch.Generator().manual_seed(0))
             else:
                 model.load_state_dict(source.state_dict())
     for eaten, word in enumerate(config.soup, 1):
+        source = resolve_model(word, trust=same_code(config, word))
+        check_order("soup", word, source, model)
         with same_layers("soup", word, config):
-            stir(model, resolve_model(word).state_dict(), 1 / (eaten + 1))
+            stir(model, source.state_dict(), 1 / (eaten + 1))
     return model
+
+
+def check_order(key: str, word: str, source: nn.Module, model: nn.Module) -> None:
+    """Raise ConfigError where weights that are to be kept, or mixed, name their outputs otherwise than the network does."""
+    if list(source.labels) != list(model.labels):
+        raise ConfigError(f"{key}: '{shown(word)}' hears {', '.join(source.labels)}; expected the task's words in this order: {', '.join(model.labels)}")
 
 
 @contextlib.contextmanager
@@ -164,9 +174,9 @@ def further(config: TrainingConfig, labels) -> nn.Module:
     return model
 
 
-def same_code(config: TrainingConfig) -> bool:
-    """Whether the weights of `start_from` belong to the very factory that the config trains: it has run already."""
-    return is_word(config.model) and Path(config.start_from).suffix == ".safetensors" and read_card(config.start_from)["architecture"] == config.model
+def same_code(config: TrainingConfig, weights: str) -> bool:
+    """Whether these weights belong to the very factory that the config trains: it has run already."""
+    return is_word(config.model) and Path(weights).suffix == ".safetensors" and read_card(weights)["architecture"] == config.model
 
 
 def fresh(config: TrainingConfig, labels) -> nn.Module:

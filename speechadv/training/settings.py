@@ -145,6 +145,7 @@ class TrainingConfig:
         require(0 <= self.averaging < 1, "averaging", "0 to below 1", self.averaging)
         for key in ("views", "weight_decay", "label_smoothing", "validation_clips", "warmup_epochs", "seed", "patience", "watched_clips", "training_clips"):
             require(getattr(self, key) >= 0, key, "0 or more", getattr(self, key))
+        require(self.training_clips != 1, "training_clips", "0 or 2 and more (batch normalisation needs two)", self.training_clips)
         require(0 <= self.noise_sigma < 1, "noise_sigma", "0 to below 1 (full scale)", self.noise_sigma)
         for key in ("widen", "soup"):
             require(bool(self.start_from) or not getattr(self, key), key, "start_from beside it", "none")

@@ -2,6 +2,7 @@
 import pytest
 import torch
 
+from speechadv.attacks import base
 from speechadv.attacks.base import FULL_CALL, Problem
 from speechadv.attacks.mifgsm import MIFGSM
 from speechadv.attacks.pgd import PGD
@@ -9,7 +10,7 @@ from speechadv.budgets import parse_budget
 from speechadv.defenses import Defended, Defense
 from speechadv.errors import InputError
 from speechadv.goals import Misclassify
-from speechadv.randomness import clip_generators, drawing, uniform
+from speechadv.randomness import apart, clip_generators, drawing, uniform
 from speechadv.registry import create, keywords, lookup, names
 
 
@@ -34,10 +35,13 @@ def problem_of(defended, clean, labels, seed=0):
 def test_gradient_and_loss_are_means_over_independent_draws(draws, bent):
     model, clean, labels = bent
     mean = problem_of(Defended(model, Louder(), draws=draws), clean, labels)
-    single = problem_of(Defended(model, Louder()), clean, labels)
     logits, loss, gradient = mean.gradient(torch.zeros_like(clean), "margin")
-    each = [single.gradient(torch.zeros_like(clean), "margin") for _ in range(draws)]
-    assert (mean.passes == draws).all() and (single.passes == draws).all() and not torch.equal(each[0][2], each[1][2])
+    own, each = apart(mean.model, generators(len(clean)), draws), []
+    for number in range(draws):
+        single = problem_of(Defended(model, Louder()), clean, labels)
+        single.generators = [clip[number] for clip in own]
+        each.append(single.gradient(torch.zeros_like(clean), "margin"))
+    assert (mean.passes == draws).all() and (single.passes == 1).all() and not torch.equal(each[0][2], each[1][2])
     for found, column in zip((logits, loss, gradient), zip(*each)):
         assert torch.allclose(found, torch.stack(column).mean(0), rtol=1e-3, atol=1e-5)
 
@@ -63,16 +67,39 @@ def test_a_clips_draws_do_not_depend_on_the_others(attack, bent):
     assert not torch.equal(together, other)
 
 
+def test_two_random_parts_draw_the_same_in_one_call_and_in_several(bent, monkeypatch):
+    """Several rows of a clip that shared its generator would draw in an order that hangs on how many are in a call."""
+    model, clean, labels = bent
+    found = []
+    for size in (FULL_CALL, 5):
+        monkeypatch.setattr(base, "FULL_CALL", size)
+        problem = problem_of(Defended(model, Louder(), Louder(), draws=6), clean, labels)
+        found.append((*problem.gradient(torch.zeros_like(clean), "margin"), problem.expected(torch.zeros_like(clean)), problem.logits(torch.zeros(len(clean), 3, clean.shape[1]))))
+    for one, several in zip(*found):
+        assert torch.allclose(one, several, rtol=1e-4, atol=1e-6)
+
+
+class Coin(Defense):
+    """Sends one draw in ten through with the sign changed, which is another class."""
+
+    name, stochastic = "coin", True
+
+    def forward(self, waveforms):
+        return torch.where(uniform(self.generators_for(waveforms), (1,)) < 0.1, -waveforms, waveforms)
+
+
+@pytest.mark.parametrize("name, options", [("square", {"queries": 400}), ("simba", {"queries": 400}), ("nes", {"queries": 400, "samples": 6}), ("noise", {"draws": 13}),
+                                           ("genetic", {"queries": 400, "population": 6})])
+def test_a_search_takes_no_lucky_draw_for_its_success(name, options, linear):
+    model, clean, labels = linear(time=200)
+    attack, small = create("attack", name, **options), parse_budget("linf:0.0001")
+    result = attack(Defended(model, Coin(), draws=32), clean, Misclassify(labels), small, generators=generators(len(clean)))
+    all_spent = 60 if name == "genetic" else 380  # ten generations of six: it keeps 32 queries of each for the best one, which most of them do not need
+    assert not result.reached.any() and (result.queries >= all_spent).all(), "nobody leaves"
+
+
 def test_success_is_judged_by_the_mean_of_the_draws(linear):
     model, clean, labels = linear(time=200)
-
-    class Coin(Defense):
-        """Sends one draw in ten through with the sign changed, which is another class."""
-
-        name, stochastic = "coin", True
-
-        def forward(self, waveforms):
-            return torch.where(uniform(self.generators_for(waveforms), (1,)) < 0.1, -waveforms, waveforms)
 
     small = parse_budget("linf:0.0001")
     lucky = [PGD(steps=20)(Defended(model, Coin(), draws=draws), clean, Misclassify(labels), small, generators=generators(len(clean)))

@@ -71,6 +71,7 @@ def test_a_saved_waveform_is_applied_again(tiny, heard, speakers, tmp_path):
     again = Universal(perturbation=str(tmp_path / "loop.wav"))
     first, second = (applied(one, tiny, heard, Misclassify(heard.classes), "snr:15") for one in (attack, again))
     assert torch.equal(first.adversarial, second.adversarial)
+    assert attack.learns and not again.learns, "what is given is not fitted"
     with pytest.raises(InputError, match="clips of 16000 samples"):
         again(tiny, heard.waveforms[:, :8000], Misclassify(heard.classes), parse_budget("snr:15"), generators=torch.Generator())
     with pytest.raises(InputError, match="no such file"):

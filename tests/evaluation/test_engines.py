@@ -1,6 +1,8 @@
 """What every engine must do; what only a cluster of several nodes can show is in test_cluster.py."""
 import json
 import sys
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -83,6 +85,32 @@ def test_same_certificates(engine, data_root, tiny_weights, tmp_path):
     certify(config, tmp_path / "there", engine=engine)
     for name in ("certificates.jsonl", "certified.csv", "result.json"):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
+
+
+def test_what_is_done_survives_a_pool_that_breaks(monkeypatch, tmp_path):
+    class Pool:
+        """Breaks at the fifth item that it is given, once."""
+
+        given = 0
+
+        def __init__(self, *_):
+            pass
+
+        def submit(self, _, packed):
+            Pool.given += 1
+            if Pool.given == 5:
+                raise BrokenProcessPool
+            future = Future()
+            future.set_result(Done(None, rows=[{"clip": name} for name in packed.names]))
+            return future
+
+        def shutdown(self, **_):
+            pass
+
+    monkeypatch.setattr("speechadv.evaluation.engine.ProcessPoolExecutor", Pool)
+    names = [f"clip{i}" for i in range(20)]
+    found = list(Local(2, 1).run(items(names, 2), Nervous(tmp_path, "")))
+    assert sorted(row["clip"] for done in found for row in done.rows) == sorted(names)
 
 
 def test_a_poisoned_clip_fails_alone(engine, tmp_path):

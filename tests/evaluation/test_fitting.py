@@ -11,6 +11,7 @@ from speechadv.evaluation.cells import cells, left_out
 from speechadv.evaluation.clips import load_clips
 from speechadv.evaluation.rows import read
 from speechadv.evaluation.run import evaluate
+from speechadv.evaluation.verify import verify
 
 LEARNING = {"name": "universal", "steps": 3, "batch": 4, "clips": 8}
 
@@ -103,6 +104,7 @@ def test_transfer_from_several_sources(settings, tiny_weights, tmp_path, no_page
              tmp_path / "run")
     rows, _ = read(tmp_path / "run" / "rows.jsonl")
     assert len(rows) == 3 and {row["threat"] for row in rows} == {"transfer"} and not any(row["adaptive"] for row in rows)
+    assert verify(tmp_path / "run").same
 
 
 def test_several_networks_as_one(tiny):

@@ -87,6 +87,7 @@ def test_worst_of_several_attacks(cell):
 
 def test_worst_leaves_out_clips_that_an_attack_lacks(cell):
     assert len(worst_rows([cell(1, clips=4), cell(1, clips=3)])) == 3
+    assert {row["adaptive"] for row in worst_rows([cell(0, clips=4), cell(3, clips=4, adaptive=False)])} == {True}, "of a line that an adaptive attack is in"
 
 
 def test_worst_prefers_a_target_and_then_any_wrong_word(row):

@@ -75,8 +75,7 @@ def test_not_converged(cell):
     assert raised(cell(20, passes=31), config=config) == [], "in the middle of a second start"
     wavering = {"model": "m", "defense": "none", "clips": 16, "largest_difference": 0.1, "zero_gradients": 0, "sums": [0.0, 3.0], "lowest_output": -1.0,
                 "unbounded_tried": 16, "unbounded_reached": 16}
-    assert raised(cell(20, passes=20 * 8), config=config, probes=[wavering]) == ["not_converged", "random_passes"], "eight passes are one step of a random network"
-    assert raised(cell(20, passes=8 * 11), config=config, probes=[wavering]) == ["random_passes"]
+    assert raised(cell(20, passes=20 * 8), config=config, probes=[wavering]) == ["random_passes"], "behind a random defense attacks spend all their steps"
     assert raised(cell(0, reached=True), probes=[wavering]) == ["random_passes"], "another draw may be heard otherwise, saved or not"
     full = EvaluationConfig(attacks=[{"name": "pgd", "steps": 20, "full": True}], budgets=["linf:0.002"])
     assert raised(cell(20, passes=20), config=full) == [], "passes of a fully spent budget say nothing"

@@ -1,16 +1,20 @@
 """Training runs of seconds: what they write, how they go on after a kill, what they refuse."""
 import json
+import shutil
 
 import pytest
 import torch
 
 from speechadv import config as configs
 from speechadv import load_model
+from speechadv.data import task
 from speechadv.data.samples import bundled_folder
 from speechadv.errors import ConfigError, DataError, InputError, SpeechAdvError
+from speechadv.report.figures import draw
 from speechadv.training.run import train
 from speechadv.training.settings import Adversary, Augmentation, Teaching, TrainingConfig
 
+WORDS = task("v2-12").labels
 SMALL = {"widths": [6, 8], "n_mels": 16, "n_fft": 512, "hop_length": 512}
 
 
@@ -87,6 +91,22 @@ def test_a_killed_run_ends_in_the_same_weights(small, tmp_path, adversary):
     assert (tmp_path / "killed/history.jsonl").read_bytes() == (tmp_path / "whole/history.jsonl").read_bytes()
 
 
+def test_a_run_does_not_go_on_with_other_clips(small, tmp_path, data_root):
+    with pytest.raises(KeyboardInterrupt):
+        go(small(), tmp_path / "run", killed_in(2))
+    other = tmp_path / "other"
+    shutil.copytree(data_root, other)
+    for number, path in enumerate(sorted((other / "yes").iterdir())):
+        if number % 2:
+            path.unlink()
+    kept = (tmp_path / "run/config.toml").read_text()
+    (tmp_path / "run/config.toml").write_text(kept.replace(str(data_root), str(other)))
+    with pytest.raises(ConfigError, match="was begun with other clips than"):
+        go(small(data=[str(other)]), tmp_path / "run")
+    (tmp_path / "run/config.toml").write_text(kept)
+    assert "going on after epoch 1" in go(small(), tmp_path / "run")[1]
+
+
 def test_another_seed_is_another_network_and_the_same_one_is_the_same(small, tmp_path):
     first, second, other = (go(small(epochs=1, seed=seed), tmp_path / name)[0].read_bytes() for name, seed in (("a", 0), ("b", 0), ("c", 1)))
     assert first == second != other
@@ -127,6 +147,8 @@ def test_a_soup_is_the_mean_of_its_weights(small, tmp_path):
     (row,) = history(tmp_path / "soup")
     card = json.loads(soup.with_suffix(".json").read_text())
     assert row["epoch"] == card["results"]["validation"]["epoch"] == 0 and 0 <= row["accuracy"] <= 1 and "loss" not in row
+    curves = draw("training", tmp_path / "soup")  # without a loss
+    assert curves.axes[1].get_ylabel() == "share of clips right"
     before = soup.read_bytes()
     assert go(small(epochs=0, start_from=parts[0], soup=parts[1:]), tmp_path / "soup")[0].read_bytes() == before
     for changes, message in (({"epochs": 0}, "epochs: expected a positive number, or 0 with start_from"), ({"soup": parts}, "soup: expected start_from beside it")):
@@ -143,6 +165,7 @@ def test_a_soup_is_the_mean_of_its_weights(small, tmp_path):
     ({"start_from": "nobody"}, ConfigError, "nobody"),
     ({"start_from": "tc_resnet8", "widen": True}, ConfigError, "widen: expected two resnets"),
     ({"start_from": "resnet", "widen": True, "model": "resnet", "model_options": {"widths": [24, 48, 48, 96, 96]}}, ConfigError, "other layers"),
+    ({"start_from": "tc_resnet8", "model_options": {}, "epochs": 0, "task": list(reversed(WORDS))}, ConfigError, "start_from: 'tc_resnet8' hears .*; expected the task's words in this order"),
     ({"model": "resnet", "model_options": {}, "start_from": "resnet", "soup": ["tc_resnet8"], "task": "v2-12"}, ConfigError, "soup: 'tc_resnet8' has other layers"),
     ({"teaching": Teaching(["nobody"])}, ConfigError, "nobody"),
     ({"adversary": Adversary(budget="snr:-1")}, ConfigError, "snr:-1"),

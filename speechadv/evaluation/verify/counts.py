@@ -72,7 +72,8 @@ def _worst(attacks: list[list[Row]]) -> list[Row]:
     by_clip: dict[str, list[Row]] = {}
     for row in (row for those in attacks for row in those if seen[row["clip"]] == len(attacks)):
         by_clip.setdefault(row["clip"], []).append(row)
-    return [max(those, key=_harm) | {key: sum(row[key] for row in those) for key in ("passes", "queries")} for those in by_clip.values()]
+    return [max(those, key=_harm) | {key: sum(row[key] for row in those) for key in ("passes", "queries")} | {"adaptive": any(row["adaptive"] for row in those)}
+            for those in by_clip.values()]
 
 
 def _harm(row: Row) -> tuple:

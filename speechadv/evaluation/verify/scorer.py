@@ -12,8 +12,10 @@ from ...budgets import parse_budget
 from ...defenses import NONE, Defended, parse_defense
 from ...errors import InputError, SpeechAdvError, shown
 from ...masking import MaskingModel
+from ...models.averaged import Averaged
 from ...models.resolve import resolve_model
 from ...randomness import clip_generators, drawing
+from ..cells import TOGETHER
 from ..folder import ENVIRONMENT, ROWS
 from ..quality import MEASURES, columns_of
 from ..rows import Row
@@ -171,7 +173,7 @@ class Scorer:
 
     def _claims(self, defended: Defended, threat: str, read: Read, adversarial: list[np.ndarray]) -> None:
         """`reached`: what the attack saw on the network that it attacked, judged on the file."""
-        word = {"transfer": self.config.source}.get(threat, read[0][1]["model"])
+        word = {"transfer": TOGETHER.join(self.config.sources)}.get(threat, read[0][1]["model"])
         attacked = self.defended(word, NONE) if threat in ("oblivious", "transfer") else defended
         if attacked.stochastic:
             self.verdict.cannot_judge(f"{shown(read[0][1]['defense'] if attacked is defended else word)} is random: what attacks on it saw (reached) stands unjudged")
@@ -186,11 +188,16 @@ class Scorer:
     def defended(self, word: str, defense: str) -> Defended:
         """A model behind a defense, loaded once."""
         if (word, defense) not in self.chains:
-            if word not in self.models:
-                self.models[word] = self._model(word)
-            model = self.models[word]
+            model = self._loaded(word)
             self.chains[word, defense] = Defended(model, *parse_defense(defense, model.sample_rate)).to(self.device).eval()
         return self.chains[word, defense]
+
+    def _loaded(self, word: str) -> Any:
+        """A model, or those of several words together, loaded once."""
+        if word not in self.models:
+            together = word.split(TOGETHER)
+            self.models[word] = Averaged([self._loaded(each) for each in together]).eval() if len(together) > 1 else self._model(word)
+        return self.models[word]
 
     def _model(self, word: str) -> Any:
         try:

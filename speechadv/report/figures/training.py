@@ -18,7 +18,8 @@ def training(folder: Path) -> Figure:
     names = [key for key in dict.fromkeys(key for row in history for key in row) if key not in ("epoch", "loss", "score", "inner_steps")]
     figure = new_figure(6.5, 4.2)
     upper, lower = figure.subplots(2, 1, sharex=True)
-    upper.plot([row["epoch"] for row in history], [row["loss"] for row in history], color=COLOURS[6], marker=".", label="training loss")
+    learned = [row for row in history if "loss" in row]  # a run of no epochs has validated alone
+    upper.plot([row["epoch"] for row in learned], [row["loss"] for row in learned], color=COLOURS[6], marker=".", label="training loss")
     upper.set_ylabel("cross-entropy (nats)")
     for number, name in enumerate(names):
         points = [(row["epoch"], row[name]) for row in history if name in row]
