@@ -157,7 +157,8 @@ def _mono(file: soundfile.SoundFile, frames: int, named: str) -> tuple[np.ndarra
             block = file.read(out=block)
         except soundfile.SoundFileError:
             early = True
-            block = block[: np.isfinite(block).all(axis=1).argmin()]  # what came before the break is in place, the rest still NaN
+            whole = np.isfinite(block).all(axis=1)
+            block = block if whole.all() else block[: whole.argmin()]  # what came before the break is in place, the rest still NaN
         if len(block) == 0:
             break
         if not np.isfinite(block).all():

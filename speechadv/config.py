@@ -57,7 +57,7 @@ def parse_override(word: str) -> tuple[str, Any]:
         raise ConfigError(f"--set '{shown(word)}': expected key=value")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no TOML, or a number of thousands of digits
         return key.strip(), value
 
 

@@ -109,6 +109,24 @@ def test_truncated_flac_is_noticed(tmp_path):
     assert 0 < len(wave) < 3 * RATE and any("ends early" in n for n in notices)
 
 
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_a_break_right_after_a_whole_block_loses_nothing(blocks):
+    class Broken:
+        """Decodes so many whole blocks; at the end of the last one the decoder fails."""
+
+        channels, left = 1, blocks
+
+        def read(self, out):
+            out[:] = 0.25
+            self.left -= 1
+            if not self.left:
+                raise soundfile.LibsndfileError(0)
+            return out
+
+    wave, early = audio._mono(Broken(), 10 * audio.BLOCK, "cut.flac")
+    assert early and len(wave) == blocks * audio.BLOCK and (wave == 0.25).all()
+
+
 def test_wav_written_into_a_pipe_is_whole(tmp_path):
     path = tmp_path / "stream.wav"
     soundfile.write(path, tone(), RATE)

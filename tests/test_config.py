@@ -77,7 +77,7 @@ def test_what_is_wrong_is_named(tmp_path, text, message):
     assert "config.toml" in str(problem.value) and len(str(problem.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("override, message", [("count", "expected key=value"), ("=1", "expected key=value"), ("count=x", "expected a whole number"),
+@pytest.mark.parametrize("override, message", [("count", "expected key=value"), ("=1", "expected key=value"), ("count=x", "expected a whole number"), ("count=" + 5000 * "9", "expected a whole number"),
                                                ("name.deep=1", "'name' is no table"), ("nmae=x", "did you mean 'name'")])
 def test_wrong_overrides(tmp_path, override, message):
     with pytest.raises(ConfigError, match=message):

@@ -90,7 +90,8 @@ def scan(roots: str | Path | Sequence[str | Path], train_only: Sequence[str | Pa
     for root in roots:
         for clip in scan_root(Path(root)):
             clips.setdefault(clip.name, clip)
-    extra = [clip for root in train_only for clip in _scan_training_root(Path(root))]
+    held = {clip.speaker: clip.split for clip in clips.values() if clip.split in ("validation", "test")}  # by the lists of a root, whatever the hash says
+    extra = [clip for root in train_only for clip in _scan_training_root(Path(root), held)]
     return [*clips.values(), *extra]
 
 
@@ -109,14 +110,16 @@ def scan_root(root: Path) -> list[Clip]:
     return clips
 
 
-def _scan_training_root(root: Path) -> list[Clip]:
+def _scan_training_root(root: Path, held: dict[str, str]) -> list[Clip]:
     clips = []
     for word in _words(root):
         for path in _sound_files(root / word) if word != BACKGROUND else ():
             name = f"{word}/{normal_name(path.name)}"
-            if official_split(name) != "train":
-                raise DataError(f"'{shown(path)}': a folder for training only may not hold it, its speaker belongs to {official_split(name)}")
-            clips.append(Clip(path, word, speaker_of(name), name, "train"))
+            speaker = speaker_of(name)
+            split = held.get(speaker, split_of_speaker(speaker))
+            if split != "train":
+                raise DataError(f"'{shown(path)}': a folder for training only may not hold it, its speaker belongs to {split}")
+            clips.append(Clip(path, word, speaker, name, "train"))
     if not clips:
         raise DataError(f"data folder '{shown(root)}': expected clips as WORD/SPEAKER_nohash_N.wav (or .flac, .ogg), found none")
     return clips
@@ -128,7 +131,7 @@ def _split(name: str, word: str, listed: dict[str, str] | None, test_archive: bo
         return "background"
     if test_archive:
         return "test"
-    return listed.get(name, "train") if listed is not None else official_split(name)
+    return listed.get(name, "train") if listed is not None else split_of_speaker(speaker_of(name))
 
 
 def read_lists(root: Path) -> dict[str, str] | None:
@@ -159,6 +162,11 @@ def speaker_of(name: str) -> str:
     word, _, file_name = name.rpartition("/")
     speaker = file_name.split("_nohash_")[0].removesuffix(".wav")
     return speaker.rpartition("_")[2] if word == UNKNOWN else speaker
+
+
+def split_of_speaker(speaker: str) -> str:
+    """The split by the official rule, where the speaker's name is known already."""
+    return official_split(f"{speaker}_nohash_0.wav")
 
 
 def _words(root: Path) -> list[str]:

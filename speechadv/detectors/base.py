@@ -1,12 +1,26 @@
 """The contract of a detector: one number a clip, higher where the clip looks more like an attack."""
+import contextlib
 import re
+from typing import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from ..defenses.base import check_waveforms
 from ..errors import ConfigError, InputError, shown
-from ..randomness import Draws
+from ..randomness import Draws, apart, drawing, random_parts
+
+
+@contextlib.contextmanager
+def heard_again(model: nn.Module, times: int, by_clip: bool) -> Iterator[None]:
+    """Within, a random model hears each clip of a batch `times` in one call: all of a clip's rows after each other (`by_clip`), or all clips after each other."""
+    parts = random_parts(model)
+    if not parts or parts[0].generators is None:
+        yield
+        return
+    own = apart(model, parts[0].generators, times)
+    with drawing(model, [g for clip in own for g in clip] if by_clip else [clip[number] for number in range(times) for clip in own]):
+        yield
 
 
 class Detector(Draws, nn.Module):

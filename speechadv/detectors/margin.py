@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, shown
 from ..randomness import normal
 from ..registry import register
-from .base import Detector, gap, number, options, whole
+from .base import Detector, gap, heard_again, number, options, whole
 
 STATISTICS = ("gap", "sure", "softmax", "noise")
 EXAMPLE = "margin, margin:sure, margin:softmax or margin:noise=0.002,copies=4"
@@ -65,5 +65,6 @@ class Margin(Detector):
             others = logits.scatter(1, heard[:, None], -torch.inf) - logits.gather(1, heard[:, None])
             return others.exp().sum(1).log1p()
         noise = normal(self.generators_for(waveforms), (self.copies, waveforms.shape[1]), waveforms.device)
-        noisy = model((waveforms[:, None] + self.noise * noise).flatten(0, 1)).unflatten(0, (len(waveforms), self.copies))
+        with heard_again(model, self.copies, by_clip=True):
+            noisy = model((waveforms[:, None] + self.noise * noise).flatten(0, 1)).unflatten(0, (len(waveforms), self.copies))
         return gap(logits, heard) - torch.stack([gap(noisy[:, copy], heard) for copy in range(self.copies)]).mean(0)

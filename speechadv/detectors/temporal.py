@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, InputError
 from ..registry import register
-from .base import Detector, divergence, number, options, whole
+from .base import Detector, divergence, heard_again, number, options, whole
 
 EXAMPLE = "temporal:shift=50,parts=4"
 
@@ -45,7 +45,8 @@ class Temporal(Detector):
         if waveforms.shape[1] <= max(self.samples, self.parts):
             raise InputError(f"detector '{self.name}': expected clips of more than {max(self.samples, self.parts)} samples, got {waveforms.shape[1]}")
         others = [*self._moved(waveforms), *self._cut(waveforms)]
-        answers = model(torch.cat(others)).unflatten(0, (len(others), len(waveforms)))
+        with heard_again(model, len(others), by_clip=False):
+            answers = model(torch.cat(others)).unflatten(0, (len(others), len(waveforms)))
         return torch.stack([divergence(logits, answer) for answer in answers]).mean(0)
 
     def _moved(self, waveforms: Tensor) -> list[Tensor]:

@@ -48,6 +48,8 @@ class Spectrum:
         padded = torch.nn.functional.pad(waveforms, (before, total - before - time))
         window = hann(self.n_fft, waveforms.dtype, waveforms.device)
         frames = padded.unfold(-1, self.n_fft, self.hop) * (window * (4 / self.n_fft))
+        if not len(frames):  # the transform of nothing is an error
+            return frames[..., : self.bins].to(torch.promote_types(frames.dtype, torch.complex64))
         return torch.fft.rfft(frames)
 
     def synthesise(self, spectra: Tensor, time: int) -> Tensor:

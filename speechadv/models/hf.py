@@ -48,7 +48,8 @@ def load_hf(request: Request) -> nn.Module:
     place, options = _place(request)
     with _quiet(transformers):
         extractor = _loaded(transformers.AutoFeatureExtractor, place, options, request, "the front end")
-        network = _loaded(transformers.AutoModelForAudioClassification, place, options | {"use_safetensors": True}, request, "the network")
+        network, found = _loaded(transformers.AutoModelForAudioClassification, place, options | {"use_safetensors": True, "output_loading_info": True}, request, "the network")
+    _check_whole(found, request)
     rate = guarded(lambda: int(extractor.sampling_rate), f"{request.named}: reading sampling_rate failed")
     return completed(HfClassifier(network, _frontend(extractor, request), _labels(network), rate), request)
 
@@ -80,6 +81,13 @@ def _check_folder(folder: Path, named: str) -> None:
 
 def _loaded(kind: Any, place: str, options: dict[str, Any], request: Request, what: str) -> Any:
     return guarded(lambda: kind.from_pretrained(place, **options), f"{request.named}: loading {what} failed")
+
+
+def _check_whole(found: dict[str, Any], request: Request) -> None:
+    """Raise InputError where the file lacks weights of the network, or has them in another shape: `transformers` would draw them at random."""
+    lacking = sorted(map(str, found.get("missing_keys") or ())) + sorted(str(key[0] if isinstance(key, tuple) else key) for key in found.get("mismatched_keys") or ())
+    if lacking:
+        raise InputError(f"{request.named}: expected all weights of a classifier, the file lacks {len(lacking)} of them or has them in another shape, {shown(lacking[0])} first")
 
 
 @contextlib.contextmanager

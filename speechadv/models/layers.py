@@ -35,7 +35,8 @@ def folded(model: nn.Module) -> nn.Module:
 
 def _fold_pairs(chain: nn.Sequential) -> None:
     for i in range(len(chain) - 1):
-        if isinstance(chain[i], (nn.Conv1d, nn.Conv2d)) and isinstance(chain[i + 1], (nn.BatchNorm1d, nn.BatchNorm2d)):
+        # Their subclasses do something of their own with the weights.
+        if type(chain[i]) in (nn.Conv1d, nn.Conv2d) and type(chain[i + 1]) in (nn.BatchNorm1d, nn.BatchNorm2d):
             chain[i], chain[i + 1] = fuse_conv_bn_eval(chain[i], chain[i + 1]), nn.Identity()
 
 

@@ -91,7 +91,8 @@ def recorded(roots: list, train_only: list, task: Task, sample_rate: int, *, see
     clips = scan(roots, train_only)
     train = examples(clips, task, "train", sample_rate, seed=seed, unknown=unknown)
     train = train.with_sound(load(unlabelled_clips(unlabelled, clips), sample_rate, sample_rate))
-    return Material(train, examples(clips, task, "validation", sample_rate), background(roots, "train", sample_rate))
+    noises = [noise for noise in background(roots, "train", sample_rate) if len(noise) >= sample_rate]  # a shorter one fills no clip
+    return Material(train, examples(clips, task, "validation", sample_rate), noises)
 
 
 def rehearsal(task: Task) -> Material:

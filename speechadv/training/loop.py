@@ -1,4 +1,5 @@
 """The training loop: standard where the config has no adversary, adversarial where it has one."""
+import hashlib
 import io
 import json
 import math
@@ -72,7 +73,7 @@ class Trainer:
         self.objective, self.resting = objective(config.adversary), Standard(Adversary())
         guarded = config.adversary and self.objective.guarded and config.adversary.guard
         self.guard = Guard(validator, config.adversary.guard, config.adversary.guard_clips) if guarded else None
-        self.data = f"{train.digest()} {validator.examples.digest()}"
+        self.data = f"{train.digest()} {validator.examples.digest()} {hashlib.blake2b(b''.join(noise.tobytes() for noise in views.noises), digest_size=8).hexdigest()}"
         self.state = State()
         self.best: dict[str, Tensor] = {}
 

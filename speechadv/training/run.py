@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .. import config as configs
 from ..audio import ASIDE, write_bytes
+from ..budgets import parse_budget
 from ..data import Task, data_roots, task as named_task
 from ..data.loading import cache_folder
 from ..data.samples import bundled_folder
@@ -55,6 +56,7 @@ def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: st
     with group.agreeing():
         if group.leads:
             check_folder(out, config)
+    with group.agreeing():
         configs.require(config.batch_size >= group.size, "batch_size", f"a clip for each of the {group.size} processes", config.batch_size)
         task = named_task(config.task)
         model = new_model(config, task.labels).to(device)
@@ -66,6 +68,8 @@ def train(config: TrainingConfig, out: Path, *, device: str = "cpu", command: st
         if teachers is not None:
             check_size(config.views, len(train_set.clips), len(train_set.labels))
         adversary = config.adversary.budget if config.adversary else None
+        for _, spec in config.adversary.budgets if config.adversary else ():
+            parse_budget(spec, model.sample_rate)
         watched = train_set.part(~train_set.unlabelled).first(config.watched_clips, config.seed) if config.watched_clips else None
         defenses = [defense.to(device) for defense in parse_defense(config.defense, model.sample_rate)]
         validator = Validator(validation, adversary, config.validation_clips, seed=config.seed, defenses=defenses, noise_sigma=config.noise_sigma, watched=watched)
@@ -210,14 +214,14 @@ def make_targets(config: TrainingConfig, teachers: Teachers | None, train_set: E
 
     if not config.views:
         return Targets(config, train_set, views, answer)
-    path = cache_folder() / f"teacher-{cache_key(config, train_set, answer, device)}.npy"
+    path = cache_folder() / f"teacher-{cache_key(config, train_set, views, answer, device)}.npy"
     table = group.one_a_machine(lambda: cached_answers(path, len(train_set.clips), config.views, len(train_set.labels),
                                                        lambda indices, view: answer(views(indices, view).to(device)), progress))
     return Targets(config, train_set, views, answer, table)
 
 
-def cache_key(config: TrainingConfig, train_set: Examples, answer: Callable[[Tensor], Tensor], device: str) -> str:
-    """What the teachers' answers depend on: the clips, their views, and the teachers, known by what they hear in some of the clips."""
+def cache_key(config: TrainingConfig, train_set: Examples, views: Views, answer: Callable[[Tensor], Tensor], device: str) -> str:
+    """What the teachers' answers depend on: the clips, their views with the noise in them, and the teachers, known by what they hear in some of the clips."""
     content = configs.as_dict(config)
     parts = {key: content[key] for key in ("seed", "views", "augmentation")} | {"teachers": config.teaching.models, "clips": len(train_set.clips)}
     if config.teaching.mixtures:
@@ -227,6 +231,8 @@ def cache_key(config: TrainingConfig, train_set: Examples, answer: Callable[[Ten
         digest.update(train_set.unlabelled.tobytes())
     some = train_set.clips[:: max(1, len(train_set.clips) // 64)]
     digest.update(some.tobytes())
+    for noise in views.noises:
+        digest.update(noise.tobytes())
     heard = answer(torch.from_numpy(some.astype(np.float32) / 32768).to(device))
     digest.update(heard.clamp(min=-60).round(decimals=2).numpy().tobytes())
     return digest.hexdigest()[:16]

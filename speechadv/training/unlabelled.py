@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Sequence
 
 from .. import audio
-from ..data import Clip, official_split
-from ..data.speech_commands import BACKGROUND, normal_name, speaker_of
+from ..data import Clip
+from ..data.speech_commands import BACKGROUND, normal_name, speaker_of, split_of_speaker
 from ..data.tasks import RATE
 from ..errors import DataError, shown
 
@@ -44,7 +44,7 @@ def _files(root: Path, held: set[str]) -> list[Path]:
 def _held_out(path: Path, held: set[str]) -> bool:
     """Whether the name says that a speaker of validation or test is heard."""
     speaker = speaker_of(f"{path.parent.name}/{normal_name(path.name)}")
-    return "_nohash_" in path.name and (speaker in held or official_split(f"{speaker}_nohash_0.wav") != "train")
+    return "_nohash_" in path.name and (speaker in held or split_of_speaker(speaker) != "train")
 
 
 def _pieces(path: Path) -> list[Clip]:

@@ -76,6 +76,8 @@ class Validator:
             right = torch.ones_like(classes, dtype=torch.bool)
             for attack in attacks:
                 rows = right.nonzero().squeeze(1)
+                if not len(rows):
+                    break
                 result = attack(fast, waveforms[rows], Misclassify(classes[rows]), budget, generators=[generators[i] for i in rows.tolist()])
                 right[rows] = ~result.reached
             survived.append(right)

@@ -130,3 +130,19 @@ def test_saved_and_loaded_it_is_the_same(name, clips, tmp_path):
 @pytest.mark.parametrize("name", names("model"))
 def test_constructor_keywords_are_its_configuration(name):
     assert keywords("model", name)[:2] == ["labels", "sample_rate"]
+
+
+def test_what_only_looks_like_a_convolution_is_not_folded():
+    class Standardised(torch.nn.Conv2d):
+        """Weights of mean 0 and deviation 1 (Qiao et al. 2019): merged with a scale they would lose it again."""
+
+        def forward(self, x):
+            weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+            return self._conv_forward(x, weight / weight.std((1, 2, 3), keepdim=True), self.bias)
+
+    model = torch.nn.Sequential(Standardised(2, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Conv2d(4, 4, 3), torch.nn.BatchNorm2d(4))
+    x = torch.randn(8, 2, 12, 12, generator=torch.Generator().manual_seed(0))
+    for _ in range(20):
+        model.train()(3 * x + 1)
+    model.eval()
+    torch.testing.assert_close(folded(model)(x), model(x), rtol=1e-4, atol=1e-5)

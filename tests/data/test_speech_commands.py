@@ -76,6 +76,20 @@ def test_folder_for_training_only(tmp_path, made_tree, make):
         scan(made_tree, train_only=[tmp_path / "extra"])
 
 
+def test_no_speaker_of_the_lists_or_of_unknown_words_comes_in_by_a_training_folder(tmp_path, make):
+    make.put(tmp_path / "root/yes/004ae714_nohash_0.wav")  # training by the hash, test by the list
+    make.put(tmp_path / "root/yes/0132a06d_nohash_0.wav")
+    (tmp_path / "root/testing_list.txt").write_text("yes/004ae714_nohash_0.wav\n")
+    (tmp_path / "root/validation_list.txt").write_text("")
+    make.put(tmp_path / "extra/yes/004ae714_nohash_1.wav")
+    with pytest.raises(DataError, match="004ae714_nohash_1.wav': a folder for training only may not hold it, its speaker belongs to test"):
+        scan(tmp_path / "root", train_only=[tmp_path / "extra"])
+    make.put(tmp_path / "unknown/_unknown_/bed_beb458a4_nohash_0.wav")
+    assert official_split("bed_beb458a4_nohash_0.wav") == "train", "a hash of word and speaker says nothing"
+    with pytest.raises(DataError, match="belongs to test"):
+        scan([], train_only=[tmp_path / "unknown"])
+
+
 def test_missing_empty_and_foreign_folders(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes/yes").mkdir(parents=True)

@@ -4,10 +4,11 @@ import torch
 
 from speechadv.attacks.pgd import PGD
 from speechadv.budgets import parse_budget
+from speechadv.defenses import Defended, parse_defense
 from speechadv.detectors import Detector, Undetected, Watched, parse_detector
 from speechadv.detectors.watched import CONFIDENT, SLACK
 from speechadv.goals import Misclassify, Target
-from speechadv.randomness import clip_generators
+from speechadv.randomness import clip_generators, drawing
 
 
 class Loud(Detector):
@@ -65,3 +66,15 @@ def test_one_loop_attacks_both(linear, waveforms, targeted):
     assert alone.reached.all() and (alone.adversarial.square().mean(1) > threshold).any()
     assert both.reached.all() and (both.adversarial.square().mean(1) <= threshold).all() and goal.reached(model(both.adversarial)).all()
     assert budget.satisfied(waveforms, both.adversarial).all() and (both.passes > 0).all()
+
+
+@pytest.mark.parametrize("spec", ["temporal:shift=10,parts=3", "margin:noise=0.01"])
+def test_a_random_model_is_watched_too(spec, linear, waveforms):
+    """The detector hears each clip several times in one call; each time the model draws apart."""
+    watched = Watched(Defended(linear(), *parse_defense("noise:20", 16000)), parse_detector(spec))
+    generators = lambda: clip_generators(0, "a", [str(i) for i in range(len(waveforms))])
+    with drawing(watched, generators()):
+        whole = watched(waveforms)
+    with drawing(watched, generators()[1:2]):
+        alone = watched(waveforms[1:2])
+    torch.testing.assert_close(whole[1:2], alone, rtol=1e-4, atol=1e-5)

@@ -8,7 +8,7 @@ import torch
 
 from speechadv import create_attack, load_model
 from speechadv.budgets import parse_budget
-from speechadv.errors import SpeechAdvError
+from speechadv.errors import InputError, SpeechAdvError
 from speechadv.goals import Misclassify
 from speechadv.models.exporting import exported, reader
 from speechadv.models.hf_features import KaldiBank, RawWave, WhisperBank
@@ -51,6 +51,15 @@ def no_network(monkeypatch):
     for name in ("connect", "connect_ex"):
         monkeypatch.setattr(socket.socket, name, refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def test_a_network_without_its_last_layers_is_refused(tmp_path, no_network):
+    """`transformers` would draw them at random, anew at each loading."""
+    _, extractor = saved("wav2vec2", tmp_path / "whole")
+    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**SMALL, **CONVOLUTIONS, **LABELS)).save_pretrained(tmp_path / "base")
+    extractor.save_pretrained(tmp_path / "base")
+    with pytest.raises(InputError, match="the file lacks 4 of them or has them in another shape, classifier.bias first"):
+        load_model(f"hf:{tmp_path / 'base'}")
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "hubert", "wavlm", "ast", "whisper"])

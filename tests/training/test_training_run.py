@@ -2,17 +2,21 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
 from speechadv import config as configs
 from speechadv import load_model
+from speechadv.audio import to_grid, write_pcm16
 from speechadv.data import task
 from speechadv.data.samples import bundled_folder
 from speechadv.errors import ConfigError, DataError, InputError, SpeechAdvError
 from speechadv.report.figures import draw
-from speechadv.training.run import train
+from speechadv.training.examples import Examples
+from speechadv.training.run import cache_key, train
 from speechadv.training.settings import Adversary, Augmentation, Teaching, TrainingConfig
+from speechadv.training.views import Views
 
 WORDS = task("v2-12").labels
 SMALL = {"widths": [6, 8], "n_mels": 16, "n_fft": 512, "hop_length": 512}
@@ -169,6 +173,7 @@ def test_a_soup_is_the_mean_of_its_weights(small, tmp_path):
     ({"model": "resnet", "model_options": {}, "start_from": "resnet", "soup": ["tc_resnet8"], "task": "v2-12"}, ConfigError, "soup: 'tc_resnet8' has other layers"),
     ({"teaching": Teaching(["nobody"])}, ConfigError, "nobody"),
     ({"adversary": Adversary(budget="snr:-1")}, ConfigError, "snr:-1"),
+    ({"adversary": Adversary(budgets=[[2, "linf:banana"]])}, ConfigError, "linf:banana"),
 ])
 def test_what_cannot_be_trained_leaves_no_folder(small, tmp_path, changes, kind, message):
     with pytest.raises(kind, match=message) as problem:
@@ -247,3 +252,21 @@ def test_the_command_goes_on(small, tmp_path, run):
     assert (status, err) == (0, "") and "small.safetensors" in out
     status, out, err = run("train", tmp_path / "config.toml", "--out", tmp_path / "run")
     assert status == 2 and "another config" in err and len(err.splitlines()) == 1
+
+
+def test_a_background_recording_that_is_too_short_is_left_out(small, tmp_path, data_root):
+    root = tmp_path / "data"
+    shutil.copytree(data_root, root)
+    shutil.rmtree(root / "_background_noise_", ignore_errors=True)
+    (root / "_background_noise_").mkdir()
+    write_pcm16(root / "_background_noise_/hum.wav", to_grid(0.1 * torch.randn(16000, generator=torch.Generator().manual_seed(0))))
+    go(small(data=[str(root)], task=["yes", "no", "stop"], epochs=1, augmentation=Augmentation(noise_share=1.0)), tmp_path / "run")
+    assert len(history(tmp_path / "run")) == 1
+
+
+def test_answers_of_teachers_belong_to_the_noise_that_they_heard():
+    clips = np.ones((4, 100), np.int16)
+    train_set, config = Examples(clips, np.zeros(4, np.int64), ("yes",)), TrainingConfig("x", views=2, teaching=Teaching(["resnet"]))
+    views = [Views(clips, [np.full(200, level, np.float32)], np.zeros(4, bool), Augmentation(), 0) for level in (0.1, 0.2)]
+    keys = [cache_key(config, train_set, each, lambda waveforms: torch.zeros(len(waveforms), 1), "cpu") for each in (*views, views[0])]
+    assert keys[0] == keys[2] != keys[1]

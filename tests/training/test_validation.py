@@ -62,3 +62,10 @@ def test_the_budget_is_that_of_the_models_rate(tiny, small_set, monkeypatch):
     assert set(seen) == {8000}
     with pytest.raises(ConfigError, match="unknown budget"):
         Validator(small_set, "maskin", attacked=2)
+
+
+@pytest.mark.parametrize("budget", ["masking:40", "masking:40+linf:0.01"])
+def test_a_batch_with_no_clip_left(budget, tiny, heard, small_set):
+    wrong = Examples(small_set.clips, (small_set.classes + 1) % len(small_set.labels), small_set.labels)
+    fallen = wrong.part(tiny(heard.waveforms).argmax(1).numpy() != wrong.classes)
+    assert Validator(fallen, budget, attacked=4, steps=2, batch_size=2)(tiny)["robust_accuracy"] == 0

@@ -168,16 +168,16 @@ def gather(x: Tensor, index: Tensor, *, axis: int) -> Tensor:
 @operator
 def shape(x: Tensor) -> Tensor:
     """The sizes, int64."""
-    return torch.tensor(x.shape)
+    return torch.tensor(x.shape, device=x.device)
 
 
 @operator
 def filled(sizes: Tensor, *, value: float) -> Tensor:
     """A tensor of one value."""
-    sizes = [int(size) for size in sizes]
+    device, sizes = sizes.device, [int(size) for size in sizes]
     if elements(tuple(sizes)) > MOST_ELEMENTS:
         raise ValueError(f"a tensor of shape {sizes} is too large")
-    return torch.full(sizes, value)
+    return torch.full(sizes, value, device=device)
 
 
 @operator

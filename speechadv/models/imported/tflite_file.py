@@ -29,6 +29,8 @@ def read_tflite(content: bytes, named: str) -> Graph:
             raise InputError(f"{named}: expected tensors of at most {4 * MOST_ELEMENTS} elements together")
         ends = [_end(schema, stored, member) for member in ("Inputs", "Outputs")]
         operators = list(read_operators(schema))
+        if not operators:
+            raise InputError(f"{named}: expected a network, the file holds no operators")
         graph = Graph(*ends, {}, [], [name for _, name, _, _ in operators], _storage(stored))
         try:
             for operator, name, inputs, outputs in operators:
