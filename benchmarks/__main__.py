@@ -22,7 +22,7 @@ SCALE = "scale"  # no comparison: results/scale.md, benchmarks/scale.py
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--quick", is_flag=True, help="Tiny inputs and one round, to see that everything runs; the figures mean nothing.")
 @click.option("--device", default="cpu", show_default=True, help="Where networks run: cpu, cuda or cuda:N. The figures are absolute times there, too.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Default: results, with --quick runs/benchmarks.")
 def main(only, rounds, quick, device, out):
     """Measure ours beside theirs, in turn, in this process.
 
@@ -34,6 +34,8 @@ def main(only, rounds, quick, device, out):
         timing.use(checked_device(device))
     except SpeechAdvError as problem:
         raise click.UsageError(str(problem)) from None
+    out = out or Path("runs/benchmarks" if quick else "results")
+    check_machine(out)
     keep_freed()  # for theirs as for ours
     for name in only or WHERE:
         click.echo(f"{name} …", err=True)
@@ -49,6 +51,15 @@ def main(only, rounds, quick, device, out):
         row = timing.measure(comparison, 1 if quick else rounds, warm=not quick)
         click.echo(line(row))
         keep([row], out)
+
+
+def check_machine(out: Path) -> None:
+    """Raise UsageError where the folder holds figures of another machine: one line of it says what all were measured on."""
+    path, here = out / "benchmarks.json", machine()
+    there = json.loads(path.read_text(encoding="utf-8"))["machine"] if path.exists() else here
+    odd = next((key for key in ("processor", "cores", "gpu", "threads") if there.get(key) != here[key]), None)
+    if odd:
+        raise click.UsageError(f"--out '{out}': holds figures of another machine ({odd}: {there.get(odd)}, here {here[odd]}); name another folder")
 
 
 def keep(rows: list[dict], out: Path) -> None:

@@ -54,3 +54,6 @@ def test_command_writes_both_files_and_keeps_other_lines(tmp_path):
     assert [row["name"] for row in content["comparisons"]] == ["mp3", "import speechadv"] and content["machine"]["cores"]
     assert {"name", "ours", "theirs", "ratio", "low", "high", "unit", "command"} <= set(content["comparisons"][0])
     assert "| `import speechadv` |" in (tmp_path / "benchmarks.md").read_text()
+    (tmp_path / "benchmarks.json").write_text(json.dumps(content | {"machine": content["machine"] | {"processor": "another"}}))
+    result = CliRunner().invoke(main, ["--only", "import speechadv", "--quick", "--out", str(tmp_path)])
+    assert result.exit_code == 2 and "holds figures of another machine (processor: another" in result.output

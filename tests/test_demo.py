@@ -105,3 +105,11 @@ def test_readme_shows_what_it_prints(run, tmp_path):
         assert re.sub(number, "", bare).split() == re.sub(number, "", now_bare).split()
         for a, b in zip(re.findall(number, bare), re.findall(number, now_bare), strict=True):
             assert abs(float(a) - float(b)) <= 1, (line, told)
+
+
+def test_a_network_that_hears_nothing_right(run, small, networks, tmp_path, monkeypatch):
+    (tmp_path / "deaf.py").write_text("import torch\n\n\nclass Deaf(torch.nn.Module):\n    labels, sample_rate = ('no', 'off'), 16000\n\n"
+                                      "    def forward(self, waveforms):\n        return torch.stack([waveforms.mean(1) * 0, waveforms.mean(1) * 0 + 1], 1)\n\n\ndef make():\n    return Deaf()\n")
+    monkeypatch.chdir(tmp_path)
+    status, printed, err = run("demo", "--out", tmp_path / "demo", "--model", "deaf:make", *networks[2:])
+    assert "Traceback" not in err and (status == 2 and len(err.splitlines()) == 1 or status == 0 and "SNR – dB" in printed), (status, err)

@@ -147,3 +147,9 @@ def test_certificates_name_the_clip_that_the_data_lack(tmp_path, data_root, monk
     monkeypatch.setenv("SPEECHADV_DATA", str(data_root))
     done = subprocess.run([sys.executable, certificates / "run.py", "--out", tmp_path / "run", "--clips", "1"], capture_output=True, text=True)
     assert done.returncode == 2 and "of data/leaderboard_clips.txt among its test clips" in done.stderr and not (tmp_path / "run").exists()
+
+
+def test_no_card_says_what_a_rehearsal_measured(tmp_path):
+    (judge,) = (recipe for recipe in EVALUATING if recipe.name == "judge_weights")
+    done = subprocess.run([sys.executable, judge / "run.py", "--out", tmp_path / "run", "--quick", "--write-cards"], capture_output=True, text=True)
+    assert done.returncode == 2 and "--write-cards: a rehearsal (--quick) measures nothing" in done.stderr and not (tmp_path / "run").exists()

@@ -37,12 +37,13 @@ def lines_of(run: Path, ensemble: Path | None) -> list[Line]:
         for row in SavedRun(source).rows if source else ():
             heard[row["defense"], row["model"]][names[row["threat"]]][row["clip"]] = row
     spent = {defense: milliseconds(defense) for defense in dict.fromkeys(defense for defense, _ in heard)}
-    bare = {model: _line(NONE, model, heard[NONE, model]) for _, model in heard}
+    bare = {model: _line(NONE, model, rows) for (defense, model), rows in heard.items() if defense == NONE}
     lines = [_line(defense, model, by_attack) for (defense, model), by_attack in heard.items()]
     for line in lines:
         forward, gradient = spent[line["defense"]]
-        above = line["all_attacks_low"] > bare[line["model"]]["all_attacks_high"]
-        line |= {"verdict": NOTHING if line["defense"] == NONE else ABOVE if above else FALLEN, "ms_a_clip": forward, "ms_a_gradient": gradient}
+        alone = bare.get(line["model"])
+        above = alone and line["all_attacks_low"] > alone["all_attacks_high"]
+        line |= {"verdict": NOTHING if line["defense"] == NONE or not alone else ABOVE if above else FALLEN, "ms_a_clip": forward, "ms_a_gradient": gradient}
     order = list(spent)
     return sorted(lines, key=lambda line: order.index(line["defense"]))
 

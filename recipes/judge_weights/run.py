@@ -45,7 +45,13 @@ def recipe() -> click.Command:
 
     @click.pass_context
     def with_cards(context, cards, **options):
-        context.invoke(run_it, **options)
+        if cards and options["is_quick"]:
+            raise click.UsageError("--write-cards: a rehearsal (--quick) measures nothing that a card may say")
+        try:
+            context.invoke(run_it, **options)
+        except SystemExit as end:  # of --check
+            if end.code:
+                raise
         if cards:
             write_cards(options["out"], options["overrides"])
 

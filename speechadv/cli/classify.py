@@ -4,7 +4,7 @@ from pathlib import Path
 import click
 
 from ..errors import InputError, shown
-from .common import Voice, announce, checked_device, device_option, json_option, model_details, model_option, quiet_option
+from .common import Voice, announce, checked_device, device_option, file_word, json_option, model_details, model_option, model_words, quiet_option
 
 SECONDS = 1.0  # what keyword spotters hear
 BATCH = 64
@@ -36,8 +36,9 @@ def command(files, model, labels, sample_rate, trust_model_file, top, device, as
         heard = ", ".join(f"{shown(label)} {probability:.1%}" for label, probability in result["probabilities"].items())
         voice.say(f"{shown(result['file'])}: {heard}")
     other = next((label for label in network.labels if not label.startswith("_") and label != results[0]["heard"]), None)
-    voice.advise(("another word heard", ("attack", files[0], "--target", other or "WORD", "--budget", "snr:30", "--model", model, "--out", "out")),
-                 ("behind a codec", ("defend", files[0], "--defense", "mp3:32", "--out", "defended")))
+    voice.advise(("another word heard", ("attack", file_word(files[0]), "--target", other or "WORD", "--budget", "snr:30",
+                                         *model_words(model, labels, sample_rate, trust_model_file), "--out", "out")),
+                 ("behind a codec", ("defend", file_word(files[0]), "--defense", "mp3:32", "--out", "defended")))
     voice.document(results)
 
 

@@ -36,6 +36,17 @@ def model_details(command):
     return command
 
 
+def model_words(model: str, labels: str | None, sample_rate: int | None, trust: bool) -> list[str]:
+    """The options that name a network again, for a command that is advised."""
+    words = ["--model", model, *(["--labels", labels] if labels else []), *(["--sample-rate", str(sample_rate)] if sample_rate else [])]
+    return [*words, *(["--trust-model-file"] if trust else [])]
+
+
+def file_word(path: Path) -> str:
+    """A file in a command line: one that begins with a dash is no option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
+
+
 def announce(voice: "Voice", *words: str) -> None:
     """Tell what loading these models does beyond reading files, before it is done."""
     from ..models.announce import announcement

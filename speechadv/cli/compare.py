@@ -7,7 +7,7 @@ from ..errors import shown
 from .common import Voice, json_option, quiet_option
 
 SHARES = {"clean_accuracy": "clean", "robust_accuracy": "robust", "targeted_success": "target heard"}
-HEADS = ("measure", "attack", "threat", "budget", "seed", "a", "b", "a alone", "b alone", "b - a, points", "p")
+HEADS = ("measure", "model", "defense", "attack", "threat", "budget", "seed", "a", "b", "a alone", "b alone", "b - a, points", "p")
 
 
 @click.command("compare", epilog="Example: speechadv compare runs/table --a model=resnet --b model=resnet-at")
@@ -31,15 +31,21 @@ def command(run, other, a, b, as_json, quiet):
     sides = Side(run, a), Side(other or run, b)
     found = compare(*sides)
     voice.say("; ".join(f"{name}: {shown(' '.join(words) or side.run)}" for name, side, words in zip("ab", sides, (a, b))))
-    voice.table(HEADS, [line(entry) for entry in found], 5)
+    voice.table(HEADS, [line(entry) for entry in found], 7)
     voice.notice("p is exact (McNemar) and not corrected for the number of comparisons; intervals are 95 %, by the paired bootstrap")
     voice.document(found)
 
 
+def both(entry: dict, key: str) -> str:
+    """What the cells of both sides have, or what each has."""
+    a, b = (shown(str(entry[side][key])) for side in ("a_cell", "b_cell"))
+    return a if a == b else f"{a} : {b}"
+
+
 def line(entry: dict) -> list[str]:
     """A comparison for people: every count with its denominator. Of the clean accuracy, which knows no attack, the attack's keys are dashes."""
-    cell = entry["a_cell"] if entry["measure"] != "clean_accuracy" else {}
-    told = [shown(str(cell[key])) if cell.get(key) == entry["b_cell"][key] else "–" for key in ("attack", "threat", "budget", "seed")]
+    about = ("model", "defense") if entry["measure"] == "clean_accuracy" else ("model", "defense", "attack", "threat", "budget", "seed")
+    told = [both(entry, key) if key in about else "–" for key in ("model", "defense", "attack", "threat", "budget", "seed")]
     counts = [f"{entry[side]} of {entry['clips']}" for side in "ab"]
     ends = [f"{100 * entry[key]:+.1f}" for key in ("difference", "difference_low", "difference_high")] if entry["clips"] else ["–"] * 3
     return [SHARES[entry["measure"]], *told, *counts, str(entry["only_a"]), str(entry["only_b"]), f"{ends[0]} [{ends[1]}, {ends[2]}]", f"{entry['p']:.2g}"]

@@ -113,6 +113,7 @@ def show(voice: Voice, result: dict[str, Any], out: Path, robust_model: str) -> 
     from rich.table import Table
 
     from ..errors import shown
+    from ..report.tables import number
     from .evaluate import say_flags
 
     table = Table(box=box.SIMPLE_HEAD, title="How often the target word was heard", title_justify="left", pad_edge=False)
@@ -120,7 +121,7 @@ def show(voice: Voice, result: dict[str, Any], out: Path, robust_model: str) -> 
         table.add_column(head, justify=justify, no_wrap=True)
     for budget in dict.fromkeys(cell["budget"] for cell in result["cells"]):
         cells = [cell for cell in result["cells"] if cell["budget"] == budget]
-        table.add_row(f"[bold]{budget}[/]", "", "", f"[dim]SNR {cells[0]['snr_db_median']:.1f} dB[/]")
+        table.add_row(f"[bold]{budget}[/]", "", "", f"[dim]SNR {number(cells[0]['snr_db_median'], '.1f')} dB[/]")
         for name in dict.fromkeys(behind(cell, robust_model) for cell in cells):
             those = {cell["threat"] in ("oblivious", "transfer"): cell for cell in cells if behind(cell, robust_model) == name}
             first = next(iter(those.values()))

@@ -5,7 +5,7 @@ import click
 
 from ..errors import ConfigError, InputError, shown
 from .classify import BATCH, SECONDS
-from .common import Voice, announce, checked_device, device_option, json_option, model_details, model_option, quiet_option, seed_option
+from .common import Voice, announce, checked_device, device_option, file_word, json_option, model_details, model_option, model_words, quiet_option, seed_option
 
 
 @click.command("detect", epilog="Example: speechadv detect yes.wav no.wav --detector disagreement:mp3:16 --threshold 2.1")
@@ -42,8 +42,9 @@ def command(files, detector, threshold, model, labels, sample_rate, trust_model_
     for result in results:
         verdict = "" if threshold is None else f", {'above' if result['suspected'] else 'not above'} {threshold:g}"
         voice.say(f"{shown(result['file'])}: heard as '{shown(result['heard'])}', score {result['score']:.6g}{verdict}")
-    voice.advise(("what is heard there", ("classify", files[0], "--model", model)),
-                 ("an adversarial one", ("attack", files[0], "--untargeted", "--budget", "snr:30", "--model", model, "--out", "out")))
+    again = model_words(model, labels, sample_rate, trust_model_file)
+    voice.advise(("what is heard there", ("classify", file_word(files[0]), *again)),
+                 ("an adversarial one", ("attack", file_word(files[0]), "--untargeted", "--budget", "snr:30", *again, "--out", "out")))
     voice.document(results)
 
 

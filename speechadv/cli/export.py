@@ -15,8 +15,8 @@ CALIBRATION = 256  # clips, unless said otherwise
 @click.argument("model")
 @click.option("--format", "kind", type=click.Choice(["onnx", "torch-export"]), default="onnx", show_default=True, help="ONNX, or torch.export (a .pt2 file).")
 @click.option("--int8", is_flag=True, help="ONNX with int8 weights and activations, by static quantisation; the front end stays float.")
-@click.option("--calibration", type=click.IntRange(1, 100000), default=CALIBRATION, show_default=True, metavar="CLIPS",
-              help="With --int8: how many clips of the train split say how large activations are; without data the bundled ones.")
+@click.option("--calibration", type=click.IntRange(1, 100000), metavar="CLIPS",
+              help=f"With --int8: how many clips of the train split say how large activations are, by default {CALIBRATION}; without data the bundled ones.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The file that is written: .onnx or .pt2.")
 @model_details
 @json_option
@@ -31,10 +31,12 @@ def command(model, kind, int8, calibration, out, labels, sample_rate, trust_mode
     from .. import load_model
 
     voice = Voice(as_json, quiet)
+    if calibration and not int8:
+        raise ConfigError("--calibration: belongs to --int8")
     check_target(out, kind, int8)
     announce(voice, model)
     network = load_model(model, labels=labels, sample_rate=sample_rate, trust=trust_model_file)
-    content, quantisation = made(network, model, kind, calibration if int8 else None, voice)
+    content, quantisation = made(network, model, kind, (calibration or CALIBRATION) if int8 else None, voice)
     report = parity(network, content, kind, {"model": model, "format": kind, "int8": int8, "calibration": quantisation}, voice)
     write(out, content, network, report)
     show(out, report, voice)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ..errors import InputError, shown
-from .common import Voice, announce, check_writable, checked_device, device_option, json_option, model_details, model_option, quiet_option
+from .common import Voice, announce, check_writable, checked_device, device_option, file_word, json_option, model_details, model_option, model_words, quiet_option
 
 
 @click.command("listen", epilog="Example: speechadv listen meeting.wav --model resnet-at --threshold 0.8 --out words.csv")
@@ -46,11 +46,14 @@ def command(file, model, labels, sample_rate, trust_model_file, defense, hop, sm
     if not words:
         voice.say("no word heard")
     if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
         audio.write_bytes(out, as_csv(words).encode("utf-8"))
-    if words:
-        at = max(0.0, words[0]["time"] - 0.5)
-        voice.advise((f"'{shown(words[0]['word'])}' hidden", ("attack", file, "--untargeted", "--at", f"{at:.2f}", "--budget", "snr:20", "--model", model, "--out", "hidden")))
-    voice.document({"file": str(file), "seconds": round(length.samples / network.sample_rate, 3), "hop": hop, "smooth": smooth, "threshold": threshold, "words": words})
+    seconds = length.samples / network.sample_rate
+    if words and seconds > 1:
+        at = min(max(0.0, words[0]["time"] - 0.5), seconds - 1)
+        voice.advise((f"'{shown(words[0]['word'])}' hidden", ("attack", file_word(file), "--untargeted", "--at", f"{int(100 * at) / 100:.2f}", "--budget", "snr:20",
+                                                             *model_words(model, labels, sample_rate, trust_model_file), "--out", "hidden")))
+    voice.document({"file": str(file), "seconds": round(seconds, 3), "hop": hop, "smooth": smooth, "threshold": threshold, "words": words})
 
 
 class Length:
@@ -71,8 +74,6 @@ def check_target(out: Path | None) -> None:
         return
     if out.suffix != ".csv" or out.exists():
         raise InputError(f"--out '{shown(out)}': expected the name of a new file that ends in .csv")
-    if not out.parent.is_dir():
-        raise InputError(f"--out '{shown(out)}': there is no such folder")
     check_writable(out.parent)
 
 

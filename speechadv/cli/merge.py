@@ -32,7 +32,11 @@ def command(runs, out, as_json, quiet):
             voice.notice("the run is not finished: a part is missing, or some of its rows are")
         voice.advise(("judge it anew", ("verify", out)))
     else:
+        from ..evaluation.folder import read_environment
         from .certify import show as show_certificates
 
         show_certificates(voice, result, out)
+        wanted = read_environment(out).get("clips", {}).get("number", result["clips"])
+        if result["clips"] < wanted:
+            voice.notice(f"the run is not finished: {result['clips']} of {wanted} clips have a certificate")
     voice.document(result)

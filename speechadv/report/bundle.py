@@ -12,9 +12,11 @@ from typing import Any, Iterable, Iterator
 from ..errors import InputError, SpeechAdvError, shown
 from ..evaluation.environment import git_revision
 from ..evaluation.folder import CONFIG, ROWS, read_config, read_environment
+from .sections import command_of
 
 FOLDERS = ("audio", "figures")  # of a run, that are packed
 SUFFIXES = (".toml", ".json", ".jsonl", ".csv", ".md", ".tex", ".txt")  # of files beside them; the page and its scripts are made again
+SOUND = ".wav"  # of `attack`, beside its rows
 MOMENT = (1980, 1, 1, 0, 0, 0)  # of every entry
 PACKAGE = Path(__file__).resolve().parents[1]
 RUN = "run"  # the run's folder in the zip
@@ -24,7 +26,7 @@ def pack(run: Path, out: Path, *, sound: bool = True) -> dict[str, Any]:
     """Write the zip, all or nothing.
 
     Args:
-        run: the folder of a run of `evaluate`, `attack`, `defend` or `demo`.
+        run: the folder of a run of `evaluate`, `attack` or `demo`.
         out: the file; a missing parent is made.
         sound: with the run's audio.
 
@@ -55,7 +57,7 @@ def pack(run: Path, out: Path, *, sound: bool = True) -> dict[str, Any]:
             aside.unlink(missing_ok=True)
     except OSError as problem:
         raise SpeechAdvError(f"cannot write '{shown(out)}': {problem.strerror or problem}") from None
-    heard = sum(path.relative_to(run).parts[0] == "audio" for path in files)
+    heard = sum(path.relative_to(run).parts[0] == "audio" or path.suffix == SOUND for path in files)
     return {"out": str(out), "bytes": out.stat().st_size, "files": len(files) + 2, "audio_files": heard, "revision": revision["revision"] if revision else None}
 
 
@@ -81,7 +83,7 @@ def run_files(run: Path, sound: bool) -> Iterator[Path]:
             continue
         if path.name in FOLDERS and (sound or path.name != "audio"):
             yield from folder_files(path, inside)
-        elif path.suffix in SUFFIXES:
+        elif path.suffix in SUFFIXES or sound and path.suffix == SOUND:
             yield checked(path, inside)
 
 
@@ -153,8 +155,10 @@ def instructions(run: Path, wheel: str, revision: dict[str, Any] | None, sound: 
     environment = read_environment(run)
     made = environment.get("git") or {}
     config = read_config(run)
+    attacked = isinstance(environment.get("command"), dict)  # by `attack`: files of the user's own
     bundled = environment.get("clips", {}).get("source") == "bundled"
-    data = "the package's bundled clips" if bundled else "recordings that are not in this file: point SPEECHADV_DATA at them"
+    data = "the package's bundled clips" if bundled else "recordings that are not in this file" + ("" if attacked else ": point SPEECHADV_DATA at them")
+    again = f"again/bin/{command_of(environment)}" if attacked else f"again/bin/speechadv evaluate {RUN}/{CONFIG} --out repeated"
     tables = f"speechadv report {RUN}" if sound else f"python -c \"from speechadv.report.tables import write_tables; write_tables('{RUN}')\""
     page = ", and index.html, the page to listen to." if sound else ". The page to listen to needs the audio."
     versions = [f"{name}=={version}" for name, version in environment.get("packages", {}).items() if version]
@@ -169,7 +173,7 @@ def instructions(run: Path, wheel: str, revision: dict[str, Any] | None, sound: 
         f"again/bin/{tables}", "```", "",
         "This writes table.csv, table.md, table.tex and result.json" + page, "",
         *(["Every verdict judged anew from the sound: `again/bin/speechadv verify " + RUN + "`", ""] if sound else []),
-        "## Everything again from the clips", "", "```", f"again/bin/speechadv evaluate {RUN}/{CONFIG} --out repeated", "```", "",
+        f"## Everything again from the {'files that were attacked' if attacked else 'clips'}", "", "```", again, "```", "",
         "Rows and sound are the same byte for byte on the same versions and kind of processor; another may move single clips that lie on an edge.", "",
         "Networks, with the SHA-256 that the run began with:", "", *networks(environment, config.models),
     ]

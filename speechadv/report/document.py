@@ -14,7 +14,7 @@ from ..models.pretrained import list_models, read_card, weights_path
 from . import pictures, theory
 from .findings import Findings, Subject
 from .printing import pages, to_pdf
-from .saved import read_lines
+from .saved import history
 from .tables import measures, percent
 
 REPORT, SLIDES = "report.html.jinja", "slides.html.jinja"
@@ -87,6 +87,9 @@ class Content:
 def read(folders: Sequence[Path], command: str, title: str) -> Content:
     """Read runs. Raises InputError: one is neither an evaluation nor a training run, or none is an evaluation."""
     runs, trainings, certified, theory_runs, measured = [], [], [], [], {}
+    places = [folder.resolve() for folder in folders]
+    if twice := next((folder for folder, place in zip(folders, places) if places.count(place) > 1), None):
+        raise InputError(f"write-up: expected each run once, got '{shown(twice)}' twice")
     for folder in folders:
         if (folder / "history.jsonl").is_file():
             trainings.append(Training(folder, folder.resolve().name, history(folder / "history.jsonl")))
@@ -100,14 +103,6 @@ def read(folders: Sequence[Path], command: str, title: str) -> Content:
     if not runs:
         raise InputError("write-up: expected at least one run of `speechadv evaluate`, got others alone")
     return Content(runs, trainings, certified, networks(runs), command, title, theory_runs, measured)
-
-
-def history(path: Path) -> list[dict[str, Any]]:
-    """The epochs of a training run. Raises InputError."""
-    lines = read_lines(path)
-    if not lines or not all(isinstance(line, dict) and "epoch" in line for line in lines):
-        raise InputError(f"'{shown(path)}': expected a line an epoch, with the key 'epoch'")
-    return lines
 
 
 def certificates(path: Path) -> dict[str, Any]:

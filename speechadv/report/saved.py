@@ -151,3 +151,12 @@ def first_shown(rows: Sequence[dict[str, Any]]) -> int:
         return outcome(row) in FOOLED, not str(row.get("label", "")).startswith("_")
 
     return max(range(len(rows)), key=lambda place: shows(rows[place]))
+
+
+def history(path: Path) -> list[dict[str, Any]]:
+    """The epochs of a training run. Raises InputError."""
+    lines = read_lines(path)
+    whole = all(isinstance(line, dict) and "epoch" in line and all(isinstance(value, (int, float)) for value in line.values()) for line in lines)
+    if not lines or not whole:
+        raise InputError(f"'{shown(path)}': expected a line an epoch, with the key 'epoch' and numbers alone")
+    return lines

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, shown
@@ -136,12 +137,12 @@ def figure_section(run: SavedRun, inside: bool) -> str:
 
 def about_run(run: SavedRun) -> str:
     """How to make the run again, and what it was made with."""
-    return command_again(command_of(run), data_needed(run)) + facts_table(run.environment) + config_table(run)
+    return command_again(command_of(run.environment), data_needed(run), elsewhere(run)) + facts_table(run.environment) + config_table(run)
 
 
-def command_of(run: SavedRun) -> str:
-    """The command that makes the run again, ready for a shell in the run's folder (for `attack`: where its files lie)."""
-    made = run.environment.get("command")
+def command_of(environment: dict[str, Any]) -> str:
+    """The command that makes a run of such an environment again, ready for a shell in the run's folder (for `attack`: where its files lie)."""
+    made = environment.get("command")
     if not isinstance(made, dict):
         return "speechadv evaluate config.toml --out again"
     words = ["speechadv", "attack", "--attack", made["attack"], "--budget", made["budget"], "--model", made["model"], "--seed", str(made["seed"])]
@@ -163,8 +164,16 @@ def data_needed(run: SavedRun) -> str:
     return f"SPEECHADV_DATA must name the same data as then: {clips.get('number')} clips of this split whose SHA-256 is {clips.get('sha256')}."
 
 
-def command_again(command: str, more: str = "") -> str:
+def elsewhere(run: SavedRun) -> bool:
+    """Whether the config names files by where they lay when the run was made."""
+    words = [*run.config.get("models", []), *run.config.get("data", [])]
+    return any(word != "bundled" and not Path(word).is_absolute() and (":" in word or "/" in word or Path(word).suffix) for word in map(str, words))
+
+
+def command_again(command: str, more: str = "", elsewhere: bool = False) -> str:
     where = "in this folder" if " evaluate " in command else "where its files lie"
+    if elsewhere and " evaluate " in command:
+        where = "in the folder that the run was made from, config.toml being this folder's"
     return f"<p>The same again, {where}:</p><pre><code>{text(command)}</code></pre>" + (f'<p class="facts">{text(more)}</p>' if more else "")
 
 

@@ -17,7 +17,7 @@ def test_it_works_in_rooms_that_it_never_saw_where_a_plain_attack_does_not(tiny,
     clips, target = heard.waveforms[:6], (heard.classes[:6] + 1) % 4
     air = Defended(tiny, *parse_defense("air:1000-1005")).eval()
     rate = []
-    for attack in (PGD(steps=12, full=True), OverTheAir(steps=12, rooms="0-9", copies=3)):
+    for attack in (PGD(steps=24, full=True), OverTheAir(steps=24, rooms="0-9", copies=3)):
         result = attacked(attack, tiny, clips, target, "snr:14", goal=Target)
         generators = clip_generators(7, "rooms", [str(i) for i in range(6)])
         with torch.no_grad():

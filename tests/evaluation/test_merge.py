@@ -103,13 +103,15 @@ def test_rows_and_files_that_contradict_are_refused(pair, finished, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_certificates(tiny_weights, data_root, tmp_path, files):
+def test_certificates(tiny_weights, data_root, tmp_path, files, run):
     config = CertificationConfig(model=str(tiny_weights), n=30, n0=5, sigma=0.01, task=["yes", "no", "stop"], clips=3, data=[str(data_root)])
     certify(config, tmp_path / "whole")
     for number in (1, 2):
         certify(config, tmp_path / str(number), shard=Shard(number, 2))
     merge([tmp_path / "2", tmp_path / "1"], tmp_path / "merged")
     assert files(tmp_path / "merged") == files(tmp_path / "whole")
+    assert "not finished" not in run("merge", tmp_path / "2", tmp_path / "1", "--out", tmp_path / "again")[2]
+    assert "the run is not finished: 2 of 3 clips have a certificate" in run("merge", tmp_path / "1", "--out", tmp_path / "half")[2]
     with pytest.raises(ConfigError, match="there are 3 clips"):
         certify(config, tmp_path / "9", shard=Shard(9, 9))
 

@@ -143,6 +143,14 @@ def test_no_robust_accuracy_is_compared_that_no_adaptive_attack_measured(folder,
     assert [e["measure"] for e in compare(Side(run, ["defense=none"]), Side(run, ["defense=mp3:16"]))] == ["clean_accuracy", "robust_accuracy"]
 
 
+def test_the_command_tells_its_lines_apart(folder, cell, run):
+    made = folder(*(cell(20, model=model, defense=defense) for model in "mn" for defense in ("none", "mp3:32")))
+    status, printed, _ = run("compare", made, "--a", "model=m", "--b", "model=n")
+    lines = [line.split() for line in printed.splitlines() if line.startswith(("clean", "robust"))]
+    assert status == 0 and len(lines) == 4
+    assert [line[1:5] for line in lines] == [["m", ":", "n", defense] for defense in ("none", "none", "mp3:32", "mp3:32")]
+
+
 def test_two_runs(folder, cell):
     a, b = folder(cell(5, target="no"), goal="targeted"), folder(cell(9, target="no", clips=30), name="other", goal="targeted")
     entries = {entry["measure"]: entry for entry in compare(Side(a, []), Side(b, []))}

@@ -83,3 +83,18 @@ def test_what_is_no_file_is_refused(run, make_run, tmp_path):
     os.mkfifo(folder / "pipe.json")
     status, _, err = run("bundle", folder, "--out", tmp_path / "b.zip")
     assert status == 2 and "pipe.json" in err and not list(tmp_path.glob(".speechadv-*"))
+
+
+def test_a_run_of_attack_brings_its_sound_and_its_own_command(run, write_clip, tmp_path, tiny_weights, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_clip(tmp_path / "a.wav")
+    assert run("attack", "a.wav", "--untargeted", "--budget", "linf:0.005", "--model", tiny_weights, "--set", "steps=2", "--out", "made")[0] == 0
+    status, printed, _ = run("bundle", "made", "--out", "b.zip", "--json")
+    sounds = sorted(path.name for path in (tmp_path / "made").rglob("*.wav"))
+    assert status == 0 and json.loads(printed)["audio_files"] == len(sounds) > 0
+    with zipfile.ZipFile("b.zip") as archive:
+        assert sorted(name.rpartition("/")[2] for name in archive.namelist() if name.endswith(".wav")) == sounds
+        readme = archive.read("README.md").decode("utf-8")
+        archive.extractall("un")
+    assert "again/bin/speechadv attack --attack" in readme and "SPEECHADV_DATA" not in readme and "speechadv evaluate" not in readme
+    assert run("report", "un/run")[0] == 0 and run("verify", "un/run")[0] == 0

@@ -6,6 +6,7 @@ import pytest
 
 from speechadv.errors import ConfigError, InputError
 from speechadv.report.figures import AXES, draw, series, value_of
+from speechadv.report.figures.rates import line_names
 from speechadv.report.style import save
 
 
@@ -74,6 +75,16 @@ def test_training_curves(tmp_path):
     figure = draw("training", tmp_path)
     assert words(figure)[1] == ["training loss", "validation accuracy", "validation robust accuracy"]
     assert any("nats" in text for text in words(figure)[0])
+    for broken in ("", '{"loss": 1.0}\n', '{"epoch": 1, "loss": "x"}\n'):
+        (tmp_path / "history.jsonl").write_text(broken)
+        with pytest.raises(InputError, match="expected a line an epoch"):
+            draw("training", tmp_path)
+
+
+def test_names_that_read_alike_when_shortened_are_not():
+    alike = [(f"x/{size}_standard/tc_resnet8.safetensors",) for size in ("small", "large")]
+    assert line_names(alike, ("model",)) == [name for name, in alike]
+    assert line_names([*alike, ("resnet",)], ("model",))[2] == "resnet"
 
 
 def test_errors_name_what_is_missing(saved_run, make_run, tmp_path):

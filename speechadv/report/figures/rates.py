@@ -33,7 +33,9 @@ def counted(numbers: Iterable[int]) -> str:
 def line_names(groups: Sequence[tuple], keys: Sequence[str] = CELL_KEYS) -> list[str]:
     """A name for each group of values of `keys`, made of those that differ between groups; the model where none does."""
     varied = [i for i in range(len(keys)) if len({group[i] for group in groups}) > 1] or [0]
-    return [", ".join(f"seed {group[i]}" if keys[i] == "seed" else short(str(group[i])) for i in varied) for group in groups]
+    words = [[f"seed {group[i]}" if keys[i] == "seed" else str(group[i]) for i in varied] for group in groups]
+    names = [", ".join(map(short, those)) for those in words]
+    return [name if names.count(name) == 1 else ", ".join(those) for name, those in zip(names, words)]  # what reads alike is not shortened
 
 
 def without_parts_of_worst(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
