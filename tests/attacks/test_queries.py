@@ -94,7 +94,7 @@ def test_nes_follows_the_gradient(linear):
     model, clean, labels = linear(time=100)
     bound = parse_budget("linf:0.01").bind(clean)
     problem = Problem(model, clean, Misclassify(labels), bound, clip_generators(0, "cell", [str(i) for i in range(len(clean))]))
-    estimate = NES(2000, samples=1000).estimate(problem, torch.zeros_like(clean))
+    estimate = NES(2000, samples=1000).estimate(problem, torch.zeros_like(clean), 1000)
     truth = problem.gradient(torch.zeros_like(clean), "margin")[2]
     # A thousand random directions of a hundred: a cosine of about sqrt(500 / 600).
     assert (torch.nn.functional.cosine_similarity(estimate, truth) > 0.85).all()

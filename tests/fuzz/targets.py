@@ -214,7 +214,8 @@ def read_card(weights: Path) -> Callable[[Path], None]:
 def checkpoint() -> bytes:
     """What training saves, small."""
     buffer = io.BytesIO()
-    torch.save({"model": {"w": torch.zeros(3)}, "average": {}, "optimizer": {}, "best": {}, "epoch": 1, "best_score": 0.5, "best_epoch": 1, "history": "[]"}, buffer)
+    torch.save({"model": {"w": torch.zeros(3)}, "average": {}, "optimizer": {}, "best": {}, "epoch": 1, "best_score": 0.5, "best_epoch": 1, "history": "[]",
+                "data": "the same"}, buffer)
     return buffer.getvalue()
 
 
@@ -227,6 +228,6 @@ class Loads:
 
 def read_checkpoint(path: Path) -> None:
     """As a training run goes on."""
-    trainer = SimpleNamespace(checkpoint=path, device="cpu", model=Loads(), average=None, optimizer=Loads(), say=lambda line: None, write_history=lambda: None,
-                              group=ALONE)
+    trainer = SimpleNamespace(checkpoint=path, folder=path.parent, device="cpu", data="the same", model=Loads(), average=None, optimizer=Loads(), say=lambda line: None,
+                              write_history=lambda: None, group=ALONE)
     Trainer.resume(trainer)
