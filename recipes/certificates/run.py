@@ -108,9 +108,11 @@ def recipe(out, clips, n, models, also, tried, quick, threads, device, results, 
         write(lines, trials, folders)
     if results:
         copied(out, folders, results)
+    names = {each.folder for each in wanted}
+    lines = [line for line in lines if Wanted(line["model"], line["sigma"], line["n"], 0).folder in names]  # of this command: others may lie beside them
     found = {f"{line['model']}|{line['sigma']:g}|{line['n']}": {key: line[key] for key in ("accuracy", "certified_at_half", "certified_at_ceiling")} for line in lines}
     found |= {f"{line['model']}|{line['sigma']:g}|l2 {line['of_ceiling']:g} of the ceiling": {"accuracy": line["accuracy"]} for line in trials}
-    options = "" if quick else " ".join(f"--{key} {value}" for key, value in (("clips", clips), ("n", n)) if value)
+    options = "" if quick else " ".join(f"--{key} {value}" for key, value in (("clips", clips), ("n", n), ("tried", tried)) if value)
     settle(FOLDER, found, quick=quick, record=record, check=check, options=options, tolerance=TOLERANCE)
 
 
