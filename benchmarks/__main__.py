@@ -35,7 +35,7 @@ def main(only, rounds, quick, device, out):
     except SpeechAdvError as problem:
         raise click.UsageError(str(problem)) from None
     out = out or Path("runs/benchmarks" if quick else "results")
-    check_machine(out)
+    check_machine(out, partial=bool(only))
     keep_freed()  # for theirs as for ours
     for name in only or WHERE:
         click.echo(f"{name} …", err=True)
@@ -53,12 +53,15 @@ def main(only, rounds, quick, device, out):
         keep([row], out)
 
 
-def check_machine(out: Path) -> None:
-    """Raise UsageError where the folder holds figures of another machine: one line of it says what all were measured on."""
+def check_machine(out: Path, partial: bool) -> None:
+    """One line of the files says what all in them was measured on. Figures of another machine make room for a whole run; beside a `partial` one they would
+    stay: UsageError."""
     path, here = out / "benchmarks.json", machine()
     there = json.loads(path.read_text(encoding="utf-8"))["machine"] if path.exists() else here
     odd = next((key for key in ("processor", "cores", "gpu", "threads") if there.get(key) != here[key]), None)
-    if odd:
+    if odd and not partial:
+        path.unlink()
+    elif odd:
         raise click.UsageError(f"--out '{out}': holds figures of another machine ({odd}: {there.get(odd)}, here {here[odd]}); name another folder")
 
 

@@ -101,9 +101,9 @@ def stages_of(folder: Path, out: Path, changes: Sequence[str], quick: bool, pack
         if start:
             own = start.settings.name
             if own in packaged and last[own] != start.folder and plain.name not in packaged:
-                raise ConfigError(f"--packaged {own}: '{entry['folder']}' starts from '{start.folder}', and the package holds '{last[own]}'; train {own}, or --packaged {plain.name} as well")
+                raise ConfigError(f"--packaged {own}: '{entry['folder']}' starts from '{start.folder}', and the package holds '{last[own]}'; "
+                                  f"train {own}, or --packaged {plain.name} as well")
             words.append(f"start_from='{own if own in packaged else start.weights(out)}'")
-            words += [f"soup={[str(found[other].weights(out)) for other in entry['soup']]}"] if "soup" in entry else []
         elif "start" in entry:
             raise ConfigError(f"'{folder.name}/config.toml': '{entry['folder']}' starts from '{entry['start']}', which no stage before it makes")
         found[entry["folder"]] = Stage(entry["folder"], configs.load(TrainingConfig, path, words), entry)

@@ -7,7 +7,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.__main__ import keep, main
+from benchmarks.__main__ import check_machine, keep, main
 from benchmarks.comparisons import WHERE
 from benchmarks.timing import Comparison, measure
 
@@ -57,3 +57,5 @@ def test_command_writes_both_files_and_keeps_other_lines(tmp_path):
     (tmp_path / "benchmarks.json").write_text(json.dumps(content | {"machine": content["machine"] | {"processor": "another"}}))
     result = CliRunner().invoke(main, ["--only", "import speechadv", "--quick", "--out", str(tmp_path)])
     assert result.exit_code == 2 and "holds figures of another machine (processor: another" in result.output
+    check_machine(tmp_path, partial=False)
+    assert not (tmp_path / "benchmarks.json").exists(), "a whole run begins anew"

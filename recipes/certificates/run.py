@@ -175,9 +175,9 @@ def certified(each: Wanted, config: Recipe, quick: bool, device: str) -> None:
 def attacked(each: Wanted, config: Recipe, quick: bool, device: str, most: int | None) -> None:
     """empirical.jsonl beside the certificates: the smoothed network under attack in balls of several radii. Goes on where it stopped."""
     from speechadv.cli.common import Voice
+    from speechadv.errors import ConfigError, shown
     from speechadv.evaluation.empirical import EMPIRICAL, Trial, encode, read, tried
     from speechadv.evaluation.rows import append_lines
-    from speechadv.errors import ConfigError, shown
     from speechadv.evaluation.smoothing import ceiling
     from speechadv.evaluation.sounds import waveforms
     from speechadv.models.resolve import resolve_model

@@ -169,6 +169,7 @@ class Attack(ABC):
     at_edge = False  # what it finds stands at the edge of the decision by design: for verdicts on the very model, never to be sent elsewhere
     sent = False  # what it finds is made for a way through something else, which it brings along: attacks the undefended model alone
     label_suffices = False  # of a black box: asks for labels alone
+    fewest = 0  # of a search by queries: those that it needs before it may hear a success again
     one_by_one = False  # asks one question a clip at a time: its calls are as full as there are clips left
 
     @final

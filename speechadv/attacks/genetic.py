@@ -26,7 +26,7 @@ class Genetic(Attack):
         ConfigError: a value out of range.
     """
 
-    white_box = False
+    white_box, fewest = False, 3
 
     def __init__(self, queries: int = 2000, population: int = 20, mutation: float = 0.1, size: float = 2.0, temperature: float = 0.2):
         if population < 3:
@@ -42,8 +42,9 @@ class Genetic(Attack):
 
     def run(self, problem: Problem) -> Tensor:
         best, rows = Best(problem), torch.arange(len(problem), device=problem.clean.device)
-        members = self._mutated(problem, torch.zeros(len(problem), self.population, problem.clean.shape[1], device=rows.device), chance=1.0)
-        for _ in range(self.queries // self._price(problem)):
+        population = min(self.population, self.queries - problem.draws)
+        members = self._mutated(problem, torch.zeros(len(problem), population, problem.clean.shape[1], device=rows.device), chance=1.0)
+        for _ in range(self.queries // (population + self._again(problem))):
             margins = many_losses(problem, members, "margin")
             elite, each = margins.argmax(1), torch.arange(len(rows), device=rows.device)
             candidate, reached = confirmed(problem, members[each, elite], margins[each, elite] > 0, heard_once=True)
@@ -57,13 +58,13 @@ class Genetic(Attack):
             members = self._next(problem, members, margins)
         return best.perturbation
 
-    def _price(self, problem: Problem) -> int:
-        """Queries a generation: the members, and the best one again where the budget rounds roughly or the network is random."""
-        return self.population + (0 if problem.bound.rough_is_exact and problem.draws == 1 else problem.draws)
+    def _again(self, problem: Problem) -> int:
+        """Queries a generation beside those about its members: about the best one again, where the budget rounds roughly or the network is random."""
+        return 0 if problem.bound.rough_is_exact and problem.draws == 1 else problem.draws
 
     def _next(self, problem: Problem, members: Tensor, margins: Tensor) -> Tensor:
         """The best member as it is, and children of pairs drawn by their margins."""
-        count, length = self.population - 1, members.shape[2]
+        count, length = members.shape[1] - 1, members.shape[2]
         chances = torch.softmax(margins / (self.temperature * margins.std(1, keepdim=True)).clamp(min=1e-12), 1).cpu()
         parents = torch.stack([torch.multinomial(c, 2 * count, replacement=True, generator=g) for c, g in zip(chances, problem.generators)])
         first, second = (torch.take_along_dim(members, half[:, :, None].to(members.device), 1) for half in parents.split(count, 1))

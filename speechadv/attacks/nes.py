@@ -32,7 +32,7 @@ class NES(Attack):
         ConfigError: a value out of range.
     """
 
-    white_box = False
+    white_box, fewest = False, 2
 
     def __init__(self, queries: int = 2000, samples: int = 50, spread: float = 0.3, step_size: float = 0.0, momentum: float = 0.5, loss: str = "margin"):
         if samples < 2 or samples % 2:
@@ -50,8 +50,6 @@ class NES(Attack):
         best, rows = Best(problem), torch.arange(len(problem), device=problem.clean.device)
         iterate, rule = torch.zeros_like(problem.clean), Momentum(self.step_size, self.momentum)
         samples = min(self.samples, (self.queries - problem.draws) // 2 * 2)
-        if samples < 2:
-            raise ConfigError(f"attack 'nes': queries: expected {problem.draws + 2} or more for a random network that is heard {problem.draws} times, got {self.queries}")
         for _ in range(self.queries // (samples + problem.draws)):
             iterate = rule.advance(problem.bound, iterate, self.estimate(problem, iterate, samples), best.loss[rows])
             candidate = problem.bound.quantise(iterate)

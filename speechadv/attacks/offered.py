@@ -31,7 +31,10 @@ def check_queries_left(attack: Any, model: nn.Module, clips: int) -> None:
 
 
 def check_offered(attack: Any, model: nn.Module) -> None:
-    """Raise ConfigError where the attack asks for more than the model gives."""
+    """Raise ConfigError where the attack asks for more than the model gives, or has too few queries to be sure of a success on a random one."""
+    draws, queries = getattr(model, "draws", 1), getattr(attack, "queries", None)
+    if draws > 1 and attack.fewest and queries < attack.fewest + draws:
+        raise ConfigError(f"attack {type(attack).__name__}: queries: expected {attack.fewest + draws} or more, since a success on a random model is heard {draws} times, got {queries}")
     if not enough(needs(attack), model):
         kind = {"gradient": "the gradient", "scores": "scores"}[needs(attack)]
         why = next((f" ({module.why_no_gradient})" for module in model.modules() if getattr(module, "why_no_gradient", "")), "")

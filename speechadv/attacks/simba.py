@@ -27,7 +27,7 @@ class SimBA(Attack):
         ConfigError: a value out of range.
     """
 
-    white_box, one_by_one = False, True
+    white_box, one_by_one, fewest = False, True, 1
 
     def __init__(self, queries: int = 1000, domain: str = "frequency", step_size: float = 0.3, block: int = 512, highest: float = 0.5):
         if domain not in DOMAINS:

@@ -32,7 +32,7 @@ class Square(Attack):
         ConfigError: a value out of range.
     """
 
-    white_box, one_by_one = False, True
+    white_box, one_by_one, fewest = False, True, 1
 
     def __init__(self, queries: int = 1000, share: float = 0.3, pieces: int = 0):
         if not 0 < share <= 1:

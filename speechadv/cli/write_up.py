@@ -48,8 +48,8 @@ def command(runs, outs, slides, title, templates, export_templates, as_json, qui
         check_writable(out.parent)
     if templates and not templates.is_dir():
         raise InputError(f"--templates '{shown(templates)}': no such folder; `--export-templates` makes one")
-    words = ["speechadv", "write-up", *map(str, runs), *(["--slides"] if slides else []), *(["--title", title] if title != TITLE else []), *(["--templates", str(templates)] if templates else []),
-             *(word for out in outs for word in ("--out", str(out)))]
+    words = ["speechadv", "write-up", *map(str, runs), *(["--slides"] if slides else []), *(["--title", title] if title != TITLE else [])]
+    words += [*(["--templates", str(templates)] if templates else []), *(word for out in outs for word in ("--out", str(out)))]
     content = document.read(runs, shlex.join(words), title)
     result = document.write(content, outs, slides=slides, templates=templates)
     if not slides and (result["pages"] or 0) > document.MOST_PAGES:

@@ -17,8 +17,8 @@ from .smoothing import Smoothed, snr_of_radius
 from .statistics import wilson
 
 EMPIRICAL = "empirical.jsonl"  # beside certificates.jsonl
-KEYS = {"clip": shapes.text, "label": shapes.text, "model": shapes.text, "sigma": shapes.finite, "radius": shapes.finite, "attack": shapes.text, "draws": shapes.whole, "votes": shapes.whole,
-        "before": shapes.text, "after": shapes.text, "l2": shapes.finite, "snr_db": shapes.or_none(shapes.finite)}
+KEYS = {"clip": shapes.text, "label": shapes.text, "model": shapes.text, "sigma": shapes.finite, "radius": shapes.finite, "attack": shapes.text,
+        "draws": shapes.whole, "votes": shapes.whole, "before": shapes.text, "after": shapes.text, "l2": shapes.finite, "snr_db": shapes.or_none(shapes.finite)}
 Line = dict[str, Any]
 
 

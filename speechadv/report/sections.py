@@ -170,9 +170,9 @@ def elsewhere(run: SavedRun) -> bool:
     return any(word != "bundled" and not Path(word).is_absolute() and (":" in word or "/" in word or Path(word).suffix) for word in map(str, words))
 
 
-def command_again(command: str, more: str = "", elsewhere: bool = False) -> str:
+def command_again(command: str, more: str = "", moved: bool = False) -> str:
     where = "in this folder" if " evaluate " in command else "where its files lie"
-    if elsewhere and " evaluate " in command:
+    if moved and " evaluate " in command:
         where = "in the folder that the run was made from, config.toml being this folder's"
     return f"<p>The same again, {where}:</p><pre><code>{text(command)}</code></pre>" + (f'<p class="facts">{text(more)}</p>' if more else "")
 

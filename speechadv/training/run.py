@@ -126,7 +126,8 @@ def claimed(out: Path, config: TrainingConfig) -> Iterator[None]:
 
 
 def new_model(config: TrainingConfig, labels) -> nn.Module:
-    """The network: one of the registry with fresh weights, or someone's with its own; or either with the weights that `start_from` names."""
+    """The network: one of the registry with fresh weights, or someone's with its own; or either with the weights that `start_from` names, or the mean of those and
+    of the ones that `soup` names. Raises ConfigError: weights that do not fit."""
     model = further(config, labels) if is_word(config.model) else fresh(config, labels)
     if config.start_from:
         source = resolve_model(config.start_from, trust=same_code(config, config.start_from))

@@ -8,7 +8,7 @@ from speechadv.attacks.mifgsm import MIFGSM
 from speechadv.attacks.pgd import PGD
 from speechadv.budgets import parse_budget
 from speechadv.defenses import Defended, Defense
-from speechadv.errors import InputError
+from speechadv.errors import ConfigError, InputError
 from speechadv.goals import Misclassify
 from speechadv.randomness import apart, clip_generators, drawing, uniform
 from speechadv.registry import create, keywords, lookup, names
@@ -96,6 +96,16 @@ def test_a_search_takes_no_lucky_draw_for_its_success(name, options, linear):
     result = attack(Defended(model, Coin(), draws=32), clean, Misclassify(labels), small, generators=generators(len(clean)))
     all_spent = 60 if name == "genetic" else 380  # ten generations of six: it keeps 32 queries of each for the best one, which most of them do not need
     assert not result.reached.any() and (result.queries >= all_spent).all(), "nobody leaves"
+
+
+@pytest.mark.parametrize("name, least", [("square", 33), ("simba", 33), ("nes", 34), ("genetic", 35)])
+def test_too_few_queries_to_be_sure_of_a_success_are_told_before_the_first(name, least, linear):
+    model, clean, labels = linear(time=200)
+    defended, goal, budget = Defended(model, Coin(), draws=32), Misclassify(labels), parse_budget("linf:0.0001")
+    with pytest.raises(ConfigError, match=f"queries: expected {least} or more, since a success on a random model is heard 32 times, got {least - 1}"):
+        create("attack", name, queries=least - 1)(defended, clean, goal, budget, generators=generators(len(clean)))
+    result = create("attack", name, queries=least)(defended, clean, goal, budget, generators=generators(len(clean)))
+    assert (result.queries > 0).all() and (result.queries <= least).all()
 
 
 def test_success_is_judged_by_the_mean_of_the_draws(linear):
