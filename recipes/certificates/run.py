@@ -2,6 +2,7 @@
 import json
 import shutil
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Sequence
@@ -104,8 +105,8 @@ def recipe(out, clips, n, models, also, tried, quick, threads, device, results, 
         for each in first_of(wanted):
             attacked(each, config, quick, device, tried)
         folders = sorted((path.parent for path in Path(".").glob("*/certificates.jsonl")), key=place)
-        lines, trials = tables(folders)
-        write(lines, trials, folders)
+        lines, trials, beside = tables(folders)
+        write(lines, trials, beside, folders)
     if results:
         copied(out, folders, results)
     names = {each.folder for each in wanted}
@@ -213,13 +214,13 @@ def place(folder: Path) -> tuple:
     return (lines[0]["n"], lines[0]["sigma"], lines[0]["model"]) if lines else (0, 0.0, "")
 
 
-def tables(folders: Sequence[Path]) -> tuple[list[dict], list[dict]]:
-    """A line a run that has certificates, and a line a ball that was attacked."""
+def tables(folders: Sequence[Path]) -> tuple[list[dict], list[dict], Counter]:
+    """A line a run that has certificates, a line a ball that was attacked, and how many of the attacked clips lie within their certificates."""
     from speechadv.evaluation.certificates import certified_curve, read, summary
-    from speechadv.evaluation.empirical import EMPIRICAL, points
+    from speechadv.evaluation.empirical import EMPIRICAL, beside_certificates, points
     from speechadv.evaluation.empirical import read as read_tried
 
-    lines, trials = [], []
+    lines, trials, beside = [], [], Counter()
     for folder in folders:
         certificates = read(folder / "certificates.jsonl")
         if not certificates:
@@ -228,13 +229,14 @@ def tables(folders: Sequence[Path]) -> tuple[list[dict], list[dict]]:
         about = summary(certificates) | {"certified_at_half": curve[len(curve) // 2]["certified"], "certified_at_ceiling": curve[-1]["certified"]}
         lines.append({key: about[key] for key in COLUMNS})
         found = read_tried(folder / EMPIRICAL)
+        beside.update(beside_certificates(found, certificates))
         for attack in dict.fromkeys(line["attack"] for line in found):
             trials += [{"model": about["model"], "sigma": about["sigma"], "attack": attack, "of_ceiling": round(point["radius"] / about["ceiling"], 3)} | point
                        for point in points([line for line in found if line["attack"] == attack])]
-    return lines, trials
+    return lines, trials, beside
 
 
-def write(lines: Sequence[dict], trials: Sequence[dict], folders: Sequence[Path]) -> None:
+def write(lines: Sequence[dict], trials: Sequence[dict], beside: Counter, folders: Sequence[Path]) -> None:
     """certificates.csv, tried.csv and certificates.md, and a figure in each run; the tables are printed."""
     from speechadv.report.figures import draw
     from speechadv.report.style import save
@@ -244,7 +246,7 @@ def write(lines: Sequence[dict], trials: Sequence[dict], folders: Sequence[Path]
         Path(name).write_text(csv_text(columns, content), encoding="utf-8")
     for folder in folders:
         save(draw("certified", folder), folder / "certified.svg")
-    text = as_markdown(lines, trials)
+    text = as_markdown(lines, trials, beside)
     Path("certificates.md").write_text(text, encoding="utf-8")
     click.echo(text)
 
@@ -260,8 +262,8 @@ def copied(out: Path, folders: Sequence[Path], results: Path) -> None:
                 shutil.copyfile(out / folder / name, results / f"{folder.name}.{name}")
 
 
-def as_markdown(lines: Sequence[dict], trials: Sequence[dict]) -> str:
-    """Both tables."""
+def as_markdown(lines: Sequence[dict], trials: Sequence[dict], beside: Counter) -> str:
+    """Both tables, and what the attack did within certificates."""
     from speechadv.report.tables import NOTHING, markdown_table, number, percent
 
     head = ["model", "sigma", "n", "clips", "right under noise %", "abstained", "median radius", "as SNR, dB", "ceiling", "at the ceiling", "certified at half of it %", "at all of it %"]
@@ -273,7 +275,9 @@ def as_markdown(lines: Sequence[dict], trials: Sequence[dict]) -> str:
     if trials:
         body = [[line["model"], f"{line['sigma']:g}", f"{line['radius']:.6f}", f"{line['of_ceiling']:g}", line["attack"], str(line["clips"]), percent(line, "accuracy")] for line in trials]
         parts += ["## Under attack in the same balls", markdown_table(["model", "sigma", "radius", "of the ceiling", "attack", "clips", "vote still right %"], body or [[NOTHING]]),
-                  "The vote of the smoothed network, before and after an attack on its mean under noise; certified accuracy at a radius can only be lower."]
+                  "The vote of the smoothed network, before and after an attack on its mean under noise; certified accuracy at a radius can only be lower.",
+                  f"Of {beside['within']:,} attacked clips that lie within what their certificate covers the vote changed in {beside['within_changed']:,}, of {beside['beyond']:,} beyond it in "
+                  f"{beside['beyond_changed']:,}."]
     return "\n\n".join(parts) + "\n"
 
 

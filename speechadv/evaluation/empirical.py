@@ -143,3 +143,15 @@ def points(lines: Sequence[Line]) -> list[dict[str, Any]]:
         low, high = wilson(right, len(those))
         found.append({"radius": radius, "accuracy": right / len(those), "accuracy_low": low, "accuracy_high": high, "clips": len(those)})
     return found
+
+
+def beside_certificates(lines: Sequence[Line], certificates: Sequence[Line]) -> dict[str, int]:
+    """Attacked clips of which the smoothed network is certified to hear the right word, by where the attacked one lies: how many lie `within` the certified radius and
+    `beyond` it, and in how many of either the vote changed. A vote of a few draws may err where a certificate holds, and only close to its radius."""
+    radii = {line["clip"]: line["radius"] for line in certificates if line["predicted"] == line["label"]}
+    counts = dict.fromkeys(("within", "within_changed", "beyond", "beyond_changed"), 0)
+    for line in (line for line in lines if line["clip"] in radii):
+        place = "within" if line["l2"] <= radii[line["clip"]] else "beyond"
+        counts[place] += 1
+        counts[f"{place}_changed"] += line["after"] != line["label"]
+    return counts

@@ -7,7 +7,7 @@ from torch import nn
 
 from speechadv.attacks.pgd import PGD
 from speechadv.evaluation.certificates import encode as encode_certificate
-from speechadv.evaluation.empirical import EMPIRICAL, Ball, Trial, encode, points, read, tried
+from speechadv.evaluation.empirical import EMPIRICAL, Ball, Trial, beside_certificates, encode, points, read, tried
 from speechadv.randomness import clip_generators
 
 TIME, SIGMA = 1600, 0.01
@@ -66,6 +66,14 @@ def test_lines_survive_a_torn_file_and_add_up(trial, tmp_path):
     assert read(path) == lines and read(tmp_path / "none") == []
     found = points(read(path))
     assert [(point["radius"], point["accuracy"], point["clips"]) for point in found] == [(0.02, 0.5, 2), (0.08, 0.0, 2)]
+
+
+def test_attacked_clips_are_counted_within_and_beyond_their_certificates():
+    certificates = [{"clip": "a", "label": "yes", "predicted": "yes", "radius": 0.02}, {"clip": "b", "label": "yes", "predicted": "yes", "radius": 0.05},
+                    {"clip": "heard wrong", "label": "yes", "predicted": "no", "radius": 0.09}, {"clip": "abstained", "label": "yes", "predicted": None, "radius": 0.0}]
+    lines = [{"clip": clip, "label": "yes", "l2": l2, "after": after} for clip, l2, after in
+             (("a", 0.02, "yes"), ("a", 0.021, "no"), ("b", 0.04, "no"), ("b", 0.06, "yes"), ("heard wrong", 0.01, "yes"), ("abstained", 0.01, "no"), ("not certified", 0.01, "no"))]
+    assert beside_certificates(lines, certificates) == {"within": 2, "within_changed": 1, "beyond": 2, "beyond_changed": 1}
 
 
 def test_the_figure_has_both_and_radii_as_snr(trial, tmp_path):
