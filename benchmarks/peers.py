@@ -29,7 +29,7 @@ def torchattacks_pgd(network: nn.Module, eps: float, step: float, steps: int) ->
     import torchattacks
 
     wrapped = FromUnit(network).eval().requires_grad_(False)
-    attack = torchattacks.PGD(wrapped, eps=eps / 2, alpha=step / 2, steps=steps, random_start=True)
+    attack = torchattacks.PGD(wrapped, eps=eps / 2, alpha=step / 2, steps=steps, random_start=False)
     attack.set_mode_targeted_by_label(quiet=True)
 
     def run(waveforms: Tensor, targets: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def foolbox_pgd(network: nn.Module, eps: float, step: float, steps: int) -> Peer
     import foolbox
 
     wrapped = foolbox.PyTorchModel(FromUnit(network).eval().requires_grad_(False), bounds=(0, 1), device=device())
-    attack = foolbox.attacks.LinfPGD(abs_stepsize=step / 2, steps=steps, random_start=True)
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=step / 2, steps=steps, random_start=False)
 
     def run(waveforms: Tensor, targets: Tensor) -> Tensor:
         criterion = foolbox.criteria.TargetedMisclassification(targets)
@@ -61,7 +61,7 @@ def art_pgd(network: nn.Module, eps: float, step: float, steps: int) -> Peer:
     def run(waveforms: Tensor, targets: Tensor) -> Tensor:
         classifier = PyTorchClassifier(FromUnit(network).eval().requires_grad_(False), nn.CrossEntropyLoss(), (waveforms.shape[1],), len(network.labels),
                                        clip_values=(0.0, 1.0), device_type="cpu" if device() == "cpu" else "gpu")
-        attack = ProjectedGradientDescentPyTorch(classifier, eps=eps / 2, eps_step=step / 2, max_iter=steps, targeted=True, num_random_init=1,
+        attack = ProjectedGradientDescentPyTorch(classifier, eps=eps / 2, eps_step=step / 2, max_iter=steps, targeted=True, num_random_init=0,
                                                  batch_size=len(waveforms), verbose=False)
         wanted = nn.functional.one_hot(targets, len(network.labels)).float().cpu().numpy()
         return 2 * torch.from_numpy(attack.generate(((waveforms + 1) / 2).cpu().numpy(), wanted)).to(waveforms) - 1

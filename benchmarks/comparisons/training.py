@@ -15,6 +15,15 @@ EPS, STEPS, BATCH, PRECISION = 0.002, 7, 64, "bfloat16"
 
 def adversarial_epoch(quick: bool) -> Comparison:
     """PGD-7 on the same clips, from the same weights, with the same optimiser; robust accuracy on other clips after all rounds beside it."""
+    return _epoch("adversarial_epoch", quick, Textbook, "the textbook loop on the same network")
+
+
+def adversarial_epoch_input_only(quick: bool) -> Comparison:
+    """The same against a textbook loop that is helped: its inner steps ask for the input gradient alone."""
+    return _epoch("adversarial_epoch_input_only", quick, InputOnly, "the textbook loop, input gradients alone in its inner steps")
+
+
+def _epoch(name: str, quick: bool, kind: type["Textbook"], against: str) -> Comparison:
     import speechadv
     from speechadv.budgets import parse_budget
     from speechadv.goals import Misclassify
@@ -25,7 +34,7 @@ def adversarial_epoch(quick: bool) -> Comparison:
     model = network()
     trainer = _trainer(copy.deepcopy(model), clips[learned], classes[learned])
     epochs = iter(range(10_000))
-    textbook = Textbook(copy.deepcopy(model), clips[learned], classes[learned])
+    textbook = kind(copy.deepcopy(model), clips[learned], classes[learned])
     attack = speechadv.create_attack("pgd", steps=20)
 
     def robust(model) -> float:
@@ -37,8 +46,7 @@ def adversarial_epoch(quick: bool) -> Comparison:
         return [f"{count} clips an epoch; after {textbook.epochs} epochs each, robust accuracy (PGD-20, {len(clips[held])} other {source}): "
                 f"ours {robust(trainer.model):.1%}, textbook {robust(textbook.model):.1%}; our inner attack in {PRECISION}"]
 
-    return Comparison("adversarial_epoch", lambda: trainer.one_epoch(next(epochs)), textbook.epoch, "s", "the textbook loop on the same network", 1.5,
-                      after=verdicts, warm=False)
+    return Comparison(name, lambda: trainer.one_epoch(next(epochs)), textbook.epoch, "s", against, 1.5, after=verdicts, warm=False)
 
 
 def _trainer(network, clips, classes):
@@ -61,7 +69,8 @@ def _trainer(network, clips, classes):
 
 
 class Textbook:
-    """Madry et al. (2018) as one writes it first: the inner loop on the network itself, then a step of the optimiser."""
+    """Madry et al. (2018) as textbooks write it (Kolter & Madry 2018, Adversarial Robustness: Theory and Practice, chapter 4): the inner loop on the network itself by
+    `loss.backward()`, which computes the parameters' gradients too, then a step of the optimiser."""
 
     def __init__(self, model, clips, classes):
         self.model, self.clips, self.classes, self.epochs = model.requires_grad_(True), clips, classes, 0
@@ -74,11 +83,14 @@ class Textbook:
         for _ in range(STEPS):
             delta.requires_grad_()
             loss = cross_entropy(self.model(clean + delta), labels)
-            (gradient,) = torch.autograd.grad(loss, delta)
-            delta = (delta.detach() + 1.25 / STEPS * EPS * gradient.sign()).clamp(-EPS, EPS)
+            delta = (delta.detach() + 1.25 / STEPS * EPS * self.gradient(loss, delta).sign()).clamp(-EPS, EPS)
             delta = (clean + delta).clamp(-1, 1) - clean
         self.model.train()
         return clean + delta
+
+    def gradient(self, loss, delta):
+        loss.backward()
+        return delta.grad
 
     def epoch(self):
         order = torch.randperm(len(self.clips), generator=self.generator)
@@ -88,3 +100,10 @@ class Textbook:
             loss.backward()
             self.optimizer.step()
         self.epochs += 1
+
+
+class InputOnly(Textbook):
+    """The same with inner steps that leave the parameters' gradients out."""
+
+    def gradient(self, loss, delta):
+        return torch.autograd.grad(loss, delta)[0]
