@@ -87,5 +87,5 @@ def measure(comparison: Comparison, rounds: int, warm: bool = True) -> dict:
     limit = c.aim / 1000 if c.unit.startswith("ms") else c.aim
     ratios = [t / o for t, o in zip(theirs, ours)] if c.theirs else [limit / o for o in ours]
     return {"name": c.name, "ours": c.figure(statistics.median(ours), 1), "theirs": c.figure(statistics.median(theirs), 1) if theirs else c.aim,
-            "ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios), "unit": c.unit, "command": f"python -m benchmarks --only '{c.name}'",
+            "ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios), "unit": c.unit, "command": f"python -m benchmarks --only '{c.name}'" + ("" if _device == "cpu" else f" --device {_device}"), "device": _device,
             "against": c.against, "aim": aims, "reached": statistics.median(ratios) >= aims, "rounds": rounds, "notes": c.notes + c.after()}

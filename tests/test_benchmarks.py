@@ -2,7 +2,6 @@
 import importlib
 import itertools
 import json
-import os
 import re
 
 import pytest
@@ -10,7 +9,6 @@ from click.testing import CliRunner
 
 from benchmarks.__main__ import check_machine, keep, main
 from benchmarks.comparisons import WHERE
-from benchmarks.elsewhere import Elsewhere
 from benchmarks.timing import Comparison, measure
 
 
@@ -61,28 +59,3 @@ def test_command_writes_both_files_and_keeps_other_lines(tmp_path):
     assert result.exit_code == 2 and "holds figures of another machine (processor: another" in result.output
     check_machine(tmp_path, partial=False)
     assert not (tmp_path / "benchmarks.json").exists(), "a whole run begins anew"
-
-
-def appending(path):
-    """Work that leaves a line: the number of the process that did it."""
-    def work():
-        with open(path, "a") as file:
-            file.write(f"{os.getpid()}\n")
-
-    return work
-
-
-def test_work_elsewhere_is_done_once_a_call_by_another_process(tmp_path):
-    work = Elsewhere(appending, tmp_path / "lines")
-    for calls in (1, 2):
-        work()
-        lines = (tmp_path / "lines").read_text().split()
-        assert lines == [str(work.process.pid)] * calls and work.process.pid != os.getpid()
-    work.line.close()
-    work.process.join(20)
-    assert work.process.exitcode == 0, "it ends when nobody can call it any more"
-
-
-def test_work_elsewhere_that_cannot_begin_says_so():
-    with pytest.raises(EOFError):
-        Elsewhere(appending)

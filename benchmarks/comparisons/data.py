@@ -54,7 +54,7 @@ def data_epoch(quick: bool) -> Comparison:
     clips = _clips(quick)
     array = load(clips)
     return Comparison("data_epoch", lambda: _epoch(array), lambda: _epoch_of_files([clip.path for clip in clips]), "s", "a DataLoader with two workers", 5,
-                      notes=[f"{len(clips)} clips; the cache is a memory-mapped file of 32 KB a clip, bounded by `cache_bytes`"])
+                      notes=[f"{len(clips)} clips; the cache is a memory-mapped file of 32 KB a clip, all of them bounded by SPEECHADV_CACHE_BYTES"])
 
 
 def data_first_epoch(quick: bool) -> Comparison:

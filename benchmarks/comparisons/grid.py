@@ -9,7 +9,7 @@ from ..timing import Comparison
 CONFIG = """task = "v2-12"
 data = ["bundled"]
 models = ["resnet", "resnet-at"]
-attacks = [{name = "pgd", steps = 100}]
+attacks = [{name = "pgd", steps = 40}]
 goal = "untargeted"
 budgets = ["linf:0.0005", "linf:0.001", "linf:0.002"]
 audio = "failures"

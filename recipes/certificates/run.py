@@ -19,7 +19,7 @@ TOLERANCE = 0.06  # of rates over tens of clips
 QUICK = {"clips": 3, "n": 200, "radii": [1.0], "draws": 2, "votes": 20, "attack": {"name": "pgd", "steps": 3}}
 COLUMNS = ("model", "sigma", "n", "clips", "accuracy", "accuracy_low", "accuracy_high", "abstained", "radius_median", "snr_db_median", "ceiling", "at_ceiling",
            "certified_at_half", "certified_at_ceiling")
-TRIED = ("model", "sigma", "radius", "of_ceiling", "attack", "clips", "accuracy", "accuracy_low", "accuracy_high")
+TRIED = ("model", "sigma", "radius", "of_ceiling", "attack", "clips", "certified", "accuracy", "accuracy_low", "accuracy_high")
 
 
 @dataclass
@@ -217,7 +217,7 @@ def place(folder: Path) -> tuple:
 def tables(folders: Sequence[Path]) -> tuple[list[dict], list[dict], Counter]:
     """A line a run that has certificates, a line a ball that was attacked, and how many of the attacked clips lie within their certificates."""
     from speechadv.evaluation.certificates import certified_curve, read, summary
-    from speechadv.evaluation.empirical import EMPIRICAL, beside_certificates, points
+    from speechadv.evaluation.empirical import EMPIRICAL, beside_certificates, certified_share, points
     from speechadv.evaluation.empirical import read as read_tried
 
     lines, trials, beside = [], [], Counter()
@@ -231,8 +231,10 @@ def tables(folders: Sequence[Path]) -> tuple[list[dict], list[dict], Counter]:
         found = read_tried(folder / EMPIRICAL)
         beside.update(beside_certificates(found, certificates))
         for attack in dict.fromkeys(line["attack"] for line in found):
-            trials += [{"model": about["model"], "sigma": about["sigma"], "attack": attack, "of_ceiling": round(point["radius"] / about["ceiling"], 3)} | point
-                       for point in points([line for line in found if line["attack"] == attack])]
+            mine = [line for line in found if line["attack"] == attack]
+            for point in points(mine):
+                share = certified_share([line for line in mine if line["radius"] == point["radius"]], certificates)
+                trials.append({"model": about["model"], "sigma": about["sigma"], "attack": attack, "of_ceiling": round(point["radius"] / about["ceiling"], 3), "certified": share} | point)
     return lines, trials, beside
 
 
@@ -273,9 +275,11 @@ def as_markdown(lines: Sequence[dict], trials: Sequence[dict], beside: Counter) 
     parts = ["# Certificates", markdown_table(head, body), "Radii are L2 lengths of samples in [-1, 1); medians are over the clips heard right. `at the ceiling` counts clips of which all "
              "n draws agreed: of them n says no more, not the network. Brackets: 95 % Wilson intervals."]
     if trials:
-        body = [[line["model"], f"{line['sigma']:g}", f"{line['radius']:.6f}", f"{line['of_ceiling']:g}", line["attack"], str(line["clips"]), percent(line, "accuracy")] for line in trials]
-        parts += ["## Under attack in the same balls", markdown_table(["model", "sigma", "radius", "of the ceiling", "attack", "clips", "vote still right %"], body or [[NOTHING]]),
-                  "The vote of the smoothed network, before and after an attack on its mean under noise; certified accuracy at a radius can only be lower.",
+        body = [[line["model"], f"{line['sigma']:g}", f"{line['radius']:.6f}", f"{line['of_ceiling']:g}", line["attack"], str(line["clips"]),
+                 NOTHING if line["certified"] is None else f"{100 * line['certified']:.1f}", percent(line, "accuracy")] for line in trials]
+        parts += ["## Under attack in the same balls", markdown_table(["model", "sigma", "radius", "of the ceiling", "attack", "clips", "certified there %", "vote still right %"], body or [[NOTHING]]),
+                  "The vote of the smoothed network, before and after an attack on its mean under noise, and the share of the same clips that is certified at this radius: it can only be lower. Beyond "
+                  "the ceiling there are no certificates.",
                   f"Of {beside['within']:,} attacked clips that lie within what their certificate covers the vote changed in {beside['within_changed']:,}, of {beside['beyond']:,} beyond it in "
                   f"{beside['beyond_changed']:,}."]
     return "\n\n".join(parts) + "\n"

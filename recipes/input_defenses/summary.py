@@ -11,19 +11,19 @@ from speechadv.report.tables import percent as percent_of
 
 NONE = "none"
 TIMED = 20  # clips, one at a time
-RATES = ("clean_accuracy", "oblivious", "adaptive", "ensemble", "all_attacks")
+RATES = ("clean_accuracy", "oblivious", "adaptive", "ensemble", "adam", "all_attacks")
 COLUMNS = ("defense", "model", "clips", *(name + end for name in RATES for end in ("", "_low", "_high")), "verdict", "ms_a_clip", "ms_a_gradient")
 FALLEN, ABOVE = "fallen", "above none"
 NOTES = """\
-Percent of all clips, in brackets 95 % Wilson intervals, on the saved 16-bit files. Clean: right behind the defense, unattacked. Oblivious, adaptive, ensemble: right before and after PGD that
-did not know the defense, PGD through it, and the ensemble through it where it was run. All: right in every one of these at once, each with draws of its own where the defense is random.
+Percent of all clips, in brackets 95 % Wilson intervals, on the saved 16-bit files. Clean: right behind the defense, unattacked. Oblivious, adaptive: right before and after PGD of 20 steps that
+did not know the defense, and through it. Ensemble, Adam: where they were run, the ensemble (100 steps, three targets, 250 queries) and PGD of 300 steps with Adam, both through it. All: right in every one of these at once, each with draws of its own where the defense is random.
 "Above none" where the interval of "all" lies above that of the same network without a defense; "fallen" where it does not. Time: processor time of a clip of one second alone on one thread, median
 of {timed}; forward, and forward with the gradient."""
 Line = dict[str, Any]
 
 
 def write(run: Path, ensemble: Path | None = None) -> str:
-    """defenses.md and defenses.csv in the first run; returns the former. Without a run of the ensemble its column is empty."""
+    """defenses.md and defenses.csv in the first run; returns the former. Without a run of the stronger attacks their columns are empty."""
     lines = lines_of(run, ensemble)
     (run / "defenses.csv").write_text(as_csv(lines), encoding="utf-8")
     (run / "defenses.md").write_text(text := as_markdown(lines), encoding="utf-8")
@@ -33,9 +33,10 @@ def write(run: Path, ensemble: Path | None = None) -> str:
 def lines_of(run: Path, ensemble: Path | None) -> list[Line]:
     """A line each defense and model, in the order of the config, with the keys `COLUMNS`."""
     heard: dict[tuple[str, str], dict[str, dict[str, dict]]] = defaultdict(lambda: defaultdict(dict))
-    for source, names in ((run, {"oblivious": "oblivious", "adaptive": "adaptive"}), (ensemble, {"adaptive": "ensemble"})):
-        for row in SavedRun(source).rows if source else ():
-            heard[row["defense"], row["model"]][names[row["threat"]]][row["clip"]] = row
+    for row in SavedRun(run).rows:
+        heard[row["defense"], row["model"]][row["threat"]][row["clip"]] = row
+    for row in SavedRun(ensemble).rows if ensemble else ():
+        heard[row["defense"], row["model"]]["ensemble" if row["attack"] == "ensemble" else "adam"][row["clip"]] = row
     spent = {defense: milliseconds(defense) for defense in dict.fromkeys(defense for defense, _ in heard)}
     bare = {model: _line(NONE, model, rows) for (defense, model), rows in heard.items() if defense == NONE}
     lines = [_line(defense, model, by_attack) for (defense, model), by_attack in heard.items()]
@@ -99,6 +100,6 @@ def as_markdown(lines: list[Line]) -> str:
     for model in dict.fromkeys(line["model"] for line in lines):
         those = [line for line in lines if line["model"] == model]
         body = [[f"`{line['defense']}`", *(percent_of(line, name) for name in RATES), line["verdict"], f"{line['ms_a_clip']:.2f}", f"{line['ms_a_gradient']:.2f}"] for line in those]
-        head = ["defense", "clean %", "oblivious %", "adaptive %", "ensemble %", "all %", "", "ms a clip", "with gradient"]
+        head = ["defense", "clean %", "oblivious %", "adaptive %", "ensemble %", "Adam %", "all %", "", "ms a clip", "with gradient"]
         parts.append(f"`{model}`, {those[0]['clips']} clips:\n\n{markdown_table(head, body)}")
     return "\n\n".join([*parts, NOTES.format(timed=TIMED)]) + "\n"

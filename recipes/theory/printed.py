@@ -117,19 +117,19 @@ def ranks(clips: Sequence[dict], a: str, b: str) -> float:
 
 def codec(rows: Sequence[dict], sounds: Sequence[dict]) -> str:
     """What passes a defense, and what the attacker who knows it makes of that."""
-    pgd = [row for row in rows if row["attack"] == "pgd"]
-    defended = {row["model"] for row in pgd if row["defense"] != "none"}
-    budgets = list(dict.fromkeys(row["budget"] for row in pgd))
+    attacked = [row for row in rows if row["attack"] == "ensemble"]
+    defended = {row["model"] for row in attacked if row["defense"] != "none"}
+    budgets = list(dict.fromkeys(row["budget"] for row in attacked))
     lines = []
-    for model, defense, threat in dict.fromkeys((row["model"], row["defense"], row["threat"]) for row in pgd if row["model"] in defended):
-        of = [[row for row in pgd if (row["model"], row["defense"], row["threat"], row["budget"]) == (model, defense, threat, budget)] for budget in budgets]
+    for model, defense, threat in dict.fromkeys((row["model"], row["defense"], row["threat"]) for row in attacked if row["model"] in defended):
+        of = [[row for row in attacked if (row["model"], row["defense"], row["threat"], row["budget"]) == (model, defense, threat, budget)] for budget in budgets]
         kept = [percent(rate("kept", sum(map(robust, members)), len(members)), "kept") for members in of]
         heard = [sound for sound in sounds if (sound["model"], sound["defense"], sound["threat"], sound["budget"]) == (model, defense, threat, budgets[0])]
         lines.append([defense, threat, percent(rate("right", sum(map(right_before, of[0])), len(of[0])), "right"), *kept, *passing(heard)])
     head = ["in front", "attack", "right before, %", *(f"right after, {budget}, %" for budget in budgets), "passes", "of it along δ", "own change"]
     heard_clips = len({sound["clip"] for sound in sounds})
     return markdown_table(head, lines) + (
-        f"\n\nUntargeted PGD on {len(of[0])} clips. Oblivious: made without the defense; adaptive: through it. The last three columns are "
+        f"\n\nThe ensemble (APGD, APGD towards three labels, FMN, 300 queries of Square), untargeted, on {len(of[0])} clips. Oblivious: made without the defense; adaptive: through it. The last three columns are "
         f"medians over {heard_clips} "
         f"clips under {budgets[0]}: energy of D(x + δ) − D(x) over that of δ; its part along δ; and the energy of D(x) − x over that of δ.")
 

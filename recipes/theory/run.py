@@ -10,7 +10,7 @@ from _evaluating import evaluation_recipe, numbers, seed_of, settle
 
 FOLDER = Path(__file__).resolve().parent
 DOCUMENT = FOLDER.parents[1] / "docs/theory.md"
-QUICK = ["clips=8", "attacks=[{name='fmn', steps=20}, {name='pgd', steps=5, loss='margin'}]", "audio='all'"]
+QUICK = ["clips=8", "attacks=[{name='fmn', steps=20}, {name='ensemble', steps=4, targets=1, queries=10}]", "audio='all'"]
 MEASURED = "theory.jsonl"
 
 
@@ -27,7 +27,7 @@ def measured(out: Path) -> dict[str, str]:
     if not (out / MEASURED).exists():
         clips = load_clips(config, 16000)
         lines = [{"of": "clip"} | clip for model in config.models for clip in of_clips(model, clips)]
-        lines += [{"of": "sound"} | sound for sound in of_sounds(run, "pgd")]
+        lines += [{"of": "sound"} | sound for sound in of_sounds(run, "ensemble")]
         (out / MEASURED).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     lines = read_lines(out / MEASURED)
     return passages(run.rows, [line for line in lines if line["of"] == "clip"], [line for line in lines if line["of"] == "sound"], config.models)

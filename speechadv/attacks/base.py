@@ -94,12 +94,14 @@ class Problem:
         arXiv:1707.07397: expectation over transformation, of the loss and not of the logits).
         """
         heard, parts, each = (self.clean + perturbation).detach(), [], max(1, FULL_CALL // max(1, len(self)))
+        if self.draws == 1:
+            return self._gradient(heard, [self.generators], loss)
         own = apart(self.model, self.generators, self.draws)
         draws = [[clip[number] for clip in own] for number in range(self.draws)]
         for start in range(0, self.draws, each):
             part = draws[start : start + each]
             parts.append([len(part) * mean for mean in self._gradient(heard, part, loss)])
-        return tuple(sum(part[i] for part in parts) / self.draws for i in range(3)) if self.draws > 1 else tuple(parts[0])
+        return tuple(sum(part[i] for part in parts) / self.draws for i in range(3))
 
     def _gradient(self, heard: Tensor, draws: Sequence[Sequence[torch.Generator]], loss: str | Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Means over some draws, all in one call; for each of them a generator a clip."""

@@ -17,13 +17,21 @@ class Best:
         self.perturbation = torch.zeros_like(problem.clean)
         self.loss = torch.full((len(problem),), -torch.inf, device=problem.clean.device)
         self.reached = torch.zeros(len(problem), dtype=torch.bool, device=problem.clean.device)
+        self.borrowed = False  # whether the perturbation is a tensor that somebody else may be looking at
 
-    def offer(self, rows: Tensor, perturbation: Tensor, loss: Tensor, reached: Tensor) -> None:
-        """Take what is better; `rows` (n,) int64 says which clips these are."""
+    def offer(self, rows: Tensor, perturbation: Tensor, loss: Tensor, reached: Tensor, fresh: bool = False) -> None:
+        """Take what is better; `rows` (n,) int64 says which clips these are. `fresh`: nobody will write to `perturbation`, so that one of all clips need not be copied."""
         better = (reached & ~self.reached[rows]) | ((reached == self.reached[rows]) & (loss > self.loss[rows]))
-        if not better.all():
+        every = bool(better.all())
+        if not every:
             rows, perturbation, loss, reached = rows[better], perturbation[better], loss[better], reached[better]
-        self.perturbation[rows], self.loss[rows], self.reached[rows] = perturbation, loss, reached
+        self.loss[rows], self.reached[rows] = loss, reached
+        if every and fresh and torch.equal(rows, torch.arange(len(self.perturbation), device=rows.device)):
+            self.perturbation, self.borrowed = perturbation, True
+            return
+        if self.borrowed:
+            self.perturbation, self.borrowed = self.perturbation.clone(), False
+        self.perturbation[rows] = perturbation
 
 
 def confirmed(problem: Problem, candidate: Tensor, reached: Tensor, heard_once: bool = False) -> tuple[Tensor, Tensor]:
@@ -62,7 +70,7 @@ class Lane:
         candidate = problem.bound.rough(iterate)
         logits, value, gradient = problem.gradient(candidate, loss)
         candidate, reached = confirmed(problem, candidate, problem.goal.reached(logits))
-        best.offer(self.rows, candidate, value, reached)
+        best.offer(self.rows, candidate, value, reached, fresh=True)
         if not full and reached.any():
             stay = ~reached
             problem.report(int(reached.sum()))

@@ -63,6 +63,10 @@ class Bound(ABC):
     @abstractmethod
     def project(self, perturbation: Tensor) -> Tensor: ...
 
+    def project_(self, perturbation: Tensor) -> Tensor:
+        """The same of a tensor that nobody else needs: it may be written to."""
+        return self.project(perturbation)
+
     @abstractmethod
     def quantise(self, perturbation: Tensor) -> Tensor: ...
 

@@ -68,6 +68,9 @@ class BoundLinf(Bound):
     def project(self, perturbation: Tensor) -> Tensor:
         return perturbation.clamp(*self.limits)
 
+    def project_(self, perturbation: Tensor) -> Tensor:
+        return perturbation.clamp_(*self.limits)
+
     def quantise(self, perturbation: Tensor) -> Tensor:
         # The limits lie on the grid: rounding cannot leave them.
         return to_grid(perturbation).clamp_(*self.limits)

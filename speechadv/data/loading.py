@@ -16,7 +16,7 @@ from ..errors import InputError, shown
 from .speech_commands import Clip, scan
 from .tasks import background_part
 
-CACHE_VARIABLE = "SPEECHADV_CACHE"
+CACHE_VARIABLE, BYTES_VARIABLE = "SPEECHADV_CACHE", "SPEECHADV_CACHE_BYTES"
 CACHE_FROM = 1000  # clips; fewer are decoded faster than a cache is worth
 CACHE_BYTES = 4 * 2**30
 KEEP_UP = 0.1  # seconds between two writings of a cache file to the disk
@@ -26,7 +26,7 @@ LOSSLESS = ("FLAC", "WAV", "WAVEX")
 
 def load(
     clips: Sequence[Clip], sample_rate: int = 16000, length: int = 16000, *,
-    threads: int | None = None, cache_bytes: int = CACHE_BYTES, notice: audio.Notice = audio.silent,
+    threads: int | None = None, cache_bytes: int | None = None, notice: audio.Notice = audio.silent,
 ) -> np.ndarray:
     """Decode clips: short ones padded with zeros at the end, longer ones cut.
 
@@ -35,17 +35,18 @@ def load(
         sample_rate: Hz.
         length: samples a clip.
         threads: decoding threads; None: as many as there are processors, eight at most.
-        cache_bytes: bound on all cache files together; 0 turns the cache off. It lies in SPEECHADV_CACHE, else in the user's cache folder, and is
-            used from 1,000 clips on.
+        cache_bytes: bound on all cache files together; 0 turns the cache off; None: SPEECHADV_CACHE_BYTES, else 4 GiB. They lie in SPEECHADV_CACHE, else in the
+            user's cache folder. From 1,000 clips on, if they fit, clips are read from such a file as they are needed, else held in memory.
         notice: called with what `audio.read` had to change, where files are decoded.
 
     Returns:
         int16 (len(clips), length), values in [-32768, 32767]; from a cache a copy-on-write memory map.
 
     Raises:
-        InputError: a file that cannot be read, named.
+        InputError: a file that cannot be read, named; SPEECHADV_CACHE_BYTES is no number of bytes.
     """
     wanted = len(clips) * length * 2
+    cache_bytes = cache_bound() if cache_bytes is None else cache_bytes
     if len(clips) < CACHE_FROM or wanted > cache_bytes:
         return _decode_into_memory(clips, sample_rate, length, threads, notice)
     path = cache_folder() / f"clips-{_key(clips, sample_rate, length)}.npy"
@@ -66,6 +67,14 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("speechadv"))
+
+
+def cache_bound() -> int:
+    """SPEECHADV_CACHE_BYTES, else CACHE_BYTES. Raises InputError: it is no number of bytes."""
+    word = os.environ.get(BYTES_VARIABLE) or str(CACHE_BYTES)
+    if not (word.isascii() and word.isdigit() and len(word) < 19):
+        raise InputError(f"{BYTES_VARIABLE}: expected a number of bytes, 0 for no cache, got '{shown(word)}'")
+    return int(word)
 
 
 def _key(clips: Sequence[Clip], sample_rate: int, length: int) -> str:

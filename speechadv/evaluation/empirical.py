@@ -145,6 +145,15 @@ def points(lines: Sequence[Line]) -> list[dict[str, Any]]:
     return found
 
 
+def certified_share(lines: Sequence[Line], certificates: Sequence[Line]) -> float | None:
+    """Of the clips of these lines, all of one radius, the share that is certified there: what the accuracy under attack may not fall below. None where the radius lies
+    beyond what any certificate reaches."""
+    radius, clips = lines[0]["radius"] - 1e-6, {line["clip"] for line in lines}  # radii of balls are rounded
+    if radius > max(line["ceiling"] for line in certificates):
+        return None
+    return sum(line["clip"] in clips and line["predicted"] == line["label"] and line["radius"] >= radius for line in certificates) / len(clips)
+
+
 def beside_certificates(lines: Sequence[Line], certificates: Sequence[Line]) -> dict[str, int]:
     """Attacked clips of which the smoothed network is certified to hear the right word, by where the attacked one lies: how many lie `within` the certified radius and
     `beyond` it, and in how many of either the vote changed. A vote of a few draws may err where a certificate holds, and only close to its radius."""

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Sequence
 
+import torch
 from torch import nn
 
 from ..errors import ConfigError, shown
@@ -41,7 +42,8 @@ def resolve_model(word: str, labels: Sequence[str] | str | None = None, sample_r
         labels: words of the outputs in order, a sequence or separated by commas; for foreign models that have no `.labels`, or others.
         sample_rate: Hz; for foreign models that have no `.sample_rate`, or another one.
         trust: load a TorchScript or `torch.export` file, or weights whose card names a factory: each is a program, and may do what any program may.
-        device: where to put the model.
+        device: where to put the model. On a GPU this process's convolutions are computed in float32 from then on, not in TF32, which cuDNN takes by default: verdicts
+            are those of the network as it was trained.
 
     Returns:
         The model in evaluation mode: waveforms (batch, time) float32 in [-1, 1) -> logits (batch, len(labels)), with `.labels` (tuple of str)
@@ -68,6 +70,8 @@ def resolve_model(word: str, labels: Sequence[str] | str | None = None, sample_r
         model = from_file(request, KINDS)
     else:
         raise ConfigError(_unknown(word))
+    if torch.device(device).type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
     return model.to(device)
 
 

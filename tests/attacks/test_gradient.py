@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from speechadv.attacks.apgd import APGD
-from speechadv.attacks.base import frozen, padded_call
-from speechadv.attacks.gradient import Lane
+from speechadv.attacks.base import Problem, frozen, padded_call
+from speechadv.attacks.gradient import Best, Lane
 from speechadv.attacks.pgd import FGSM, PGD, Noise
 from speechadv.budgets import parse_budget
 from speechadv.budgets.base import LSB
@@ -199,3 +199,26 @@ def test_lanes_change_the_speed_alone(name, full, monkeypatch):
     one, several = results
     assert torch.equal(one.adversarial, several.adversarial) and torch.equal(one.reached, several.reached) and torch.equal(one.passes, several.passes)
     assert 6 <= one.reached.sum() < 12 and bool(calls) is not full and max(calls, default=0) <= 4
+
+
+@pytest.mark.parametrize("budget", ["linf:0.001", "snr:30"])
+@pytest.mark.parametrize("attack", [PGD(steps=6), APGD(steps=8)])
+def test_the_fast_copy_reaches_what_the_network_itself_would(tiny, heard, monkeypatch, attack, budget):
+    budget = parse_budget(budget)
+    run = lambda: attack(tiny, heard.waveforms, Misclassify(heard.classes), budget, generators=clip_generators(0, "x", list(map(str, range(len(heard.classes))))))
+    fast = run()
+    monkeypatch.setattr("speechadv.attacks.base.fast_copy", lambda model: model)
+    plain = run()
+    assert torch.equal(fast.reached, plain.reached) and torch.equal(fast.passes, plain.passes) and fast.reached.any() and not fast.reached.all()
+    torch.testing.assert_close(fast.distance, plain.distance, rtol=0.02, atol=0.0)
+
+
+def test_the_best_is_kept_whoever_owns_it(tiny, heard):
+    problem = Problem(tiny, heard.waveforms[:3], Misclassify(heard.classes[:3]), parse_budget("linf:0.01").bind(heard.waveforms[:3]), [torch.Generator()] * 3)
+    best, every, nowhere = Best(problem), torch.arange(3), torch.zeros(3, dtype=torch.bool)
+    first = torch.full_like(problem.clean, 0.001)
+    best.offer(every, first, torch.tensor([1.0, 1.0, 1.0]), nowhere, fresh=True)
+    best.offer(every, 2 * first, torch.tensor([0.0, 2.0, 0.0]), nowhere, fresh=True)
+    best.offer(every.flip(0), 3 * first * every.flip(0)[:, None], torch.full((3,), 9.0), nowhere, fresh=True)
+    assert torch.equal(first, torch.full_like(first, 0.001)), "what was lent is not written to"
+    assert best.perturbation[:, 0].tolist() == pytest.approx([0.0, 0.003, 0.006]) and best.loss.tolist() == [9.0] * 3

@@ -111,6 +111,17 @@ def test_cache_is_bounded(made_tree, cached):
     assert len(cached()) <= 3
 
 
+def test_bound_of_the_cache_from_the_environment(made_tree, cached, monkeypatch):
+    clips = scan([made_tree])
+    monkeypatch.setenv("SPEECHADV_CACHE_BYTES", "0")
+    assert not isinstance(load(clips), np.memmap) and not cached()
+    monkeypatch.setenv("SPEECHADV_CACHE_BYTES", str(10**9))
+    assert isinstance(load(clips), np.memmap) and len(cached()) == 1
+    monkeypatch.setenv("SPEECHADV_CACHE_BYTES", "2G")
+    with pytest.raises(InputError, match="^SPEECHADV_CACHE_BYTES: expected a number of bytes, 0 for no cache, got '2G'"):
+        load(clips)
+
+
 def test_broken_cache_and_failed_decoding_leave_nothing(made_tree, cached, tmp_path):
     clips = [c for c in scan(made_tree) if c.split == "train"][:2]
     good = load(clips).copy()

@@ -7,7 +7,7 @@ from torch import nn
 
 from speechadv.attacks.pgd import PGD
 from speechadv.evaluation.certificates import encode as encode_certificate
-from speechadv.evaluation.empirical import EMPIRICAL, Ball, Trial, beside_certificates, encode, points, read, tried
+from speechadv.evaluation.empirical import EMPIRICAL, Ball, Trial, beside_certificates, certified_share, encode, points, read, tried
 from speechadv.randomness import clip_generators
 
 TIME, SIGMA = 1600, 0.01
@@ -74,6 +74,24 @@ def test_attacked_clips_are_counted_within_and_beyond_their_certificates():
     lines = [{"clip": clip, "label": "yes", "l2": l2, "after": after} for clip, l2, after in
              (("a", 0.02, "yes"), ("a", 0.021, "no"), ("b", 0.04, "no"), ("b", 0.06, "yes"), ("heard wrong", 0.01, "yes"), ("abstained", 0.01, "no"), ("not certified", 0.01, "no"))]
     assert beside_certificates(lines, certificates) == {"within": 2, "within_changed": 1, "beyond": 2, "beyond_changed": 1}
+
+
+def test_the_certified_share_is_of_the_attacked_clips():
+    certificates = [{"clip": clip, "label": "yes", "predicted": "yes", "radius": radius, "ceiling": 0.05} for clip, radius in (("a", 0.02), ("b", 0.05), ("c", 0.05))]
+    lines = lambda radius: [{"clip": clip, "radius": radius} for clip in "ab"]
+    assert [certified_share(lines(radius), certificates) for radius in (0.01, 0.0200004, 0.03, 0.0500001, 0.06)] == [1.0, 1.0, 0.5, 0.5, None]
+
+
+def test_the_figure_has_the_curve_of_the_attacked_clips(trial, tmp_path):
+    from speechadv.report.figures import draw
+
+    line = {"clip": "a", "label": "yes", "model": "plane", "predicted": "yes", "radius": 0.02, "sigma": SIGMA, "n": 1000, "n0": 100, "alpha": 0.001, "ceiling": 0.025,
+            "votes": 990, "snr_db": 40.0}
+    (tmp_path / "certificates.jsonl").write_text(encode_certificate(line) + encode_certificate(line | {"clip": "b", "predicted": "no"}))
+    (tmp_path / EMPIRICAL).write_text("".join(map(encode, tried(HalfSpace(), "plane", trial(0.02), clip(4.0), ["yes"], ["a"]))))
+    axis = draw("certified", tmp_path).axes[0]
+    (curve,) = (each for each in axis.get_lines() if each.get_label() == "certified, the 1 attacked clips")
+    assert curve.get_ydata()[0] == 1.0 and next(each for each in axis.get_lines() if "2 clips" in each.get_label()).get_ydata()[0] == 0.5
 
 
 def test_the_figure_has_both_and_radii_as_snr(trial, tmp_path):

@@ -46,3 +46,14 @@ def test_a_rough_network_hears_about_the_same_and_its_front_end_exactly():
         exact, rough = network(waveforms), Rough(network)(waveforms)
     assert rough.dtype == torch.float32 and torch.equal(*seen) and not torch.equal(exact, rough)
     assert (exact - rough).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_on_a_gpu_convolutions_are_float32(monkeypatch):
+    from speechadv.models.resolve import resolve_model
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *args, **kwargs: self)
+    resolve_model("bc_resnet", device="cpu")
+    assert torch.backends.cudnn.allow_tf32
+    resolve_model("bc_resnet", device="cuda:0")
+    assert not torch.backends.cudnn.allow_tf32

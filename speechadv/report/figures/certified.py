@@ -18,7 +18,7 @@ def certified(folder: Path) -> Figure:
     """The share of clips that are right, and proven to stay so, within a radius; with 95 % Wilson intervals and the ceiling of the method.
 
     The ceiling is the largest radius that n draws at level alpha can prove at all: a curve that ends there says nothing about what lies beyond. Where
-    empirical.jsonl lies beside the certificates, the accuracy of the vote under attack stands at the radii that were tried. The upper axis is the SNR of
+    empirical.jsonl lies beside the certificates, the accuracy of the vote under attack stands at the radii that were tried, and the curve of the attacked clips alone. The upper axis is the SNR of
     a perturbation of that length against a clip of median energy.
     """
     lines = certificates.read(folder / FILE)
@@ -37,6 +37,7 @@ def certified(folder: Path) -> Figure:
                   color=style["color"], linestyle=style["linestyle"], marker=MARKERS[number % len(MARKERS)], markevery=8)
         axis.fill_between(x, [point["certified_low"] for point in points], [point["certified_high"] for point in points], color=style["color"], alpha=0.15,
                           linewidth=0)
+        _draw_attacked(axis, members, tried, style["color"])
         axis.axvline(members[0]["ceiling"], color=style["color"], linestyle=":", linewidth=1.2, label=f"ceiling for n {n:,}: {members[0]['ceiling']:.4g}")
     _draw_tried(axis, tried, len(groups))
     axis.set(xlabel="certified radius (L2 norm of the change, full scale = 1)", ylabel="right within the radius (of all clips)", ylim=(-0.02, 1.02),
@@ -45,6 +46,16 @@ def certified(folder: Path) -> Figure:
     _as_snr(axis, lines)
     legend_below(figure, *axis.get_legend_handles_labels(), columns=1)
     return figure
+
+
+def _draw_attacked(axis: Axes, members: Sequence[certificates.Line], tried: Sequence[empirical.Line], color: str) -> None:
+    """The curve of those clips alone that were attacked, where they are fewer: accuracy under attack may fall below that of all, never below this one."""
+    clips = {line["clip"] for line in tried}
+    attacked = [line for line in members if line["clip"] in clips]
+    if attacked and len(attacked) < len(members):
+        points = certificates.certified_curve(attacked)
+        axis.plot([point["radius"] for point in points], [point["certified"] for point in points], color=color, linestyle="--", linewidth=1,
+                  label=f"certified, the {len(attacked)} attacked clips")
 
 
 def _draw_tried(axis: Axes, tried: Sequence[empirical.Line], begin: int) -> None:
