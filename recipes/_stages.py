@@ -159,6 +159,21 @@ def table(stages: Iterable[Stage], out: Path) -> list[dict[str, Any]]:
     return rows
 
 
+RATES = {"accuracy": "clips", "robust_accuracy": "attacked_clips"}  # and what they are of
+INTERVALS = ("clips", *(f"{rate}_{end}" for rate in RATES for end in ("low", "high")))
+
+
+def with_intervals(row: dict[str, Any], stage: Stage, out: Path) -> dict[str, Any]:
+    """A row of the table with the clips and the 95 % intervals of its two rates, fractions of 1."""
+    from speechadv.evaluation.statistics import wilson
+    from speechadv.models.pretrained import read_card
+
+    row = row | {"clips": read_card(stage.weights(out))["results"]["validation"]["clips"]}
+    for rate, clips in RATES.items():
+        row[f"{rate}_low"], row[f"{rate}_high"] = wilson(round(row[rate] * row[clips]), row[clips])
+    return row
+
+
 def write_table(rows: Sequence[dict[str, Any]], out: Path, extra: Sequence[str] = ()) -> str:
     """table.csv and table.md of the rows; returns the latter. `extra` columns come last."""
     from speechadv.audio import write_bytes

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 RECIPES = sorted(path.parent for path in (Path(__file__).parents[1] / "recipes").glob("*/run.py"))
-SEVERAL = [recipe for recipe in RECIPES if recipe.name in ("train_zoo", "distil", "overfitting", "trade_off")]
+SEVERAL = [recipe for recipe in RECIPES if recipe.name in ("train_zoo", "distil", "overfitting", "trade_off", "objectives")]
 TRAINING = [recipe for recipe in RECIPES if recipe.name.startswith("train_") and recipe not in SEVERAL]
 EVALUATED = {"table.csv", "table.md", "result.json", "index.html"}
 MADE = {"certificates": {"certificates.csv", "certificates.md", "tried.csv", "result.json", "certificates.jsonl", "empirical.jsonl", "certified.svg"}}

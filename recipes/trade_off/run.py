@@ -6,13 +6,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
 from _evaluating import settle
 from _files import started
-from _stages import Stage, accuracies, plainly, stages_of, table, train_all, training_options, use_threads, write_table
+from _stages import INTERVALS, RATES, accuracies, plainly, stages_of, table, train_all, training_options, use_threads, with_intervals, write_table
 
 FOLDER = Path(__file__).resolve().parent
 COMMAND = "python recipes/trade_off/run.py --out runs/trade_off"
 QUICK = ("start_from=''", "training_clips=24")
-RATES = {"accuracy": "clips", "robust_accuracy": "attacked_clips"}  # and what they are of
-EXTRA = ("weight", "clips", *(f"{rate}_{end}" for rate in RATES for end in ("low", "high")))
+EXTRA = ("weight", *INTERVALS)
 
 
 @click.command(epilog="Example: python recipes/trade_off/run.py --out runs/trade_off --quick")
@@ -24,21 +23,10 @@ def recipe(out, quick, changes, threads, device, check, record):
     stages = stages_of(FOLDER, out, (*(QUICK if quick else ()), *changes), quick)
     use_threads(threads)
     train_all(stages, out, plainly(lambda stage: COMMAND, device), Voice().progress)
-    rows = [with_intervals(row, stage, out) for row, stage in zip(table(stages, out), stages)]
+    rows = [with_intervals(row, stage, out) | {"weight": stage.entry["weight"]} for row, stage in zip(table(stages, out), stages)]
     click.echo(write_table(rows, out, EXTRA))
     draw(rows, out / "trade_off.png")
     settle(FOLDER, accuracies(rows), quick=quick, record=record, check=check)
-
-
-def with_intervals(row: dict, stage: Stage, out: Path) -> dict:
-    """A row of the table with its weight and the 95 % intervals of its two rates, fractions of 1."""
-    from speechadv.evaluation.statistics import wilson
-    from speechadv.models.pretrained import read_card
-
-    row = row | {"weight": stage.entry["weight"], "clips": read_card(stage.weights(out))["results"]["validation"]["clips"]}
-    for rate, clips in RATES.items():
-        row[f"{rate}_low"], row[f"{rate}_high"] = wilson(round(row[rate] * row[clips]), row[clips])
-    return row
 
 
 def draw(rows: list[dict], path: Path) -> None:
