@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .. import audio
-from ..attacks.base import frozen
+from ..attacks.base import fast_copy, frozen
 from ..attacks.offered import check_offered
 from ..errors import ConfigError, SpeechAdvError, shown
 from ..models.access import access
@@ -146,7 +146,7 @@ class Plan:
         if self.config.batch_size >= 0 or len(self.clips) < batching.FROM or access(first) != "gradient":
             return self.config.batch_size if self.config.batch_size > 0 else batching.USUAL
         with frozen(first), torch.random.fork_rng():  # what is random in it may draw from the global state
-            return batching.best_batch_size(first, waveforms(self.clips.pcm[:2]).to(self.worker.device))
+            return batching.best_batch_size(fast_copy(first), waveforms(self.clips.pcm[:2]).to(self.worker.device))
 
     def block(self, craft: Craft) -> int:
         """Clips that an attack gets at a time. More where it asks one question a clip: the network hears them in calls of its own size, and clips that
