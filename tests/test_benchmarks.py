@@ -3,11 +3,12 @@ import importlib
 import itertools
 import json
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.__main__ import check_machine, keep, main
+from benchmarks.__main__ import check_machine, keep, main, passes
 from benchmarks.comparisons import WHERE
 from benchmarks.timing import Comparison, measure
 
@@ -59,3 +60,20 @@ def test_command_writes_both_files_and_keeps_other_lines(tmp_path):
     assert result.exit_code == 2 and "holds figures of another machine (processor: another" in result.output
     check_machine(tmp_path, partial=False)
     assert not (tmp_path / "benchmarks.json").exists(), "a whole run begins anew"
+
+
+def test_where_there_is_a_gpu_what_runs_on_it_is_measured_there_too(monkeypatch):
+    here, names = Path("out"), ["mp3", "step_overhead"]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert passes(None, here, names) == [("cpu", here, names)]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert passes(None, here, names) == [("cpu", here, names), ("cuda", here / "gpu", ["step_overhead"])]
+    assert passes("cpu", here, names) == [("cpu", here, names)]
+
+
+def test_what_cannot_be_measured_here_leaves_no_row_of_before(tmp_path, monkeypatch):
+    keep([measure(Comparison(name, lambda: None, lambda: None, "s", "nothing", 1), 1) for name in ("mp3", "mp3_ffmpeg")], tmp_path)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    result = CliRunner().invoke(main, ["--only", "mp3_ffmpeg", "--quick", "--out", str(tmp_path)])
+    assert result.exit_code == 0 and "mp3_ffmpeg: left out" in result.output
+    assert [row["name"] for row in json.loads((tmp_path / "benchmarks.json").read_text())["comparisons"]] == ["mp3"]
