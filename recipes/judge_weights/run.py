@@ -1,4 +1,4 @@
-"""Judge the pretrained weights on the test split, once, and put the numbers into their cards: see README.md beside this file."""
+"""Judge the pretrained weights on the test split, and put the numbers into their cards: see README.md beside this file."""
 import json
 import shlex
 import sys
