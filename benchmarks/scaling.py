@@ -72,7 +72,7 @@ def of_process(settings: dict) -> dict[str, float]:
 
 
 def attacked(clips: int, batch_size: int, steps: int, seconds: float, models: int) -> dict[str, float]:
-    """Time and peak memory of PGD with the whole budget spent, on clips in memory, in this very process; the peak is that over the start."""
+    """Time and peak memory of PGD with the whole budget spent, by one network on clips in memory, in this very process; the peak is that over the start."""
     import numpy as np
     import torch
 
@@ -102,7 +102,7 @@ def attacked(clips: int, batch_size: int, steps: int, seconds: float, models: in
 
 
 def evaluated(clips: int, batch_size: int, steps: int, seconds: float, models: int) -> dict[str, float]:
-    """Time and peak memory of `speechadv evaluate` on so many files and copies of the network, from its start to its page."""
+    """Time and peak memory of `speechadv evaluate` on so many files of one second and copies of the network, from its start to its page."""
     from speechadv.data.loading import CACHE_VARIABLE
 
     with tempfile.TemporaryDirectory() as place:

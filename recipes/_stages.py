@@ -142,6 +142,16 @@ def train_all(stages: Iterable[Stage], out: Path, learn: Learn, progress: Callab
                 file.write(json.dumps(row) + "\n")
 
 
+def trained(folder: Path, out: Path, command: str, changes: Sequence[str], quick: bool, threads: int | None, device: str) -> list[Stage]:
+    """The stages of a recipe that trains all of them plainly, finished; `command` makes it again, the rest is as in `stages_of` and `use_threads`."""
+    from speechadv.cli.common import Voice
+
+    stages = stages_of(folder, out, changes, quick)
+    use_threads(threads)
+    train_all(stages, out, plainly(lambda stage: command, device), Voice().progress)
+    return stages
+
+
 def table(stages: Iterable[Stage], out: Path) -> list[dict[str, Any]]:
     """A row for each finished stage: what its card says of validation, and the seconds of all its tries."""
     kept = out / "times.jsonl"

@@ -6,7 +6,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
 from _evaluating import settle
 from _files import started
-from _stages import INTERVALS, Stage, accuracies, plainly, stages_of, table, train_all, training_options, use_threads, with_intervals, write_table
+from _stages import INTERVALS, Stage, accuracies, table, trained, training_options, with_intervals, write_table
 
 FOLDER = Path(__file__).resolve().parent
 COMMAND = "python recipes/objectives/run.py --out runs/objectives"
@@ -18,11 +18,7 @@ EXTRA = ("what", "inner_steps", *INTERVALS)
 @training_options("Folder of all runs; what is finished is skipped, what was stopped goes on.", "the table says nothing", "Override a key of all trainings.")
 def recipe(out, quick, changes, threads, device, check, record):
     """Train in each way, and print the table."""
-    from speechadv.cli.common import Voice
-
-    stages = stages_of(FOLDER, out, (*(QUICK if quick else ()), *changes), quick)
-    use_threads(threads)
-    train_all(stages, out, plainly(lambda stage: COMMAND, device), Voice().progress)
+    stages = trained(FOLDER, out, COMMAND, (*(QUICK if quick else ()), *changes), quick, threads, device)
     rows = [with_intervals(row, stage, out) | {"what": stage.entry["what"], "inner_steps": taken(stage, out)} for row, stage in zip(table(stages, out), stages)]
     click.echo(write_table(rows, out, EXTRA))
     settle(FOLDER, accuracies(rows), quick=quick, record=record, check=check)

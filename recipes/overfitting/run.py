@@ -6,7 +6,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
 from _evaluating import settle
 from _files import command, started
-from _stages import accuracies, plainly, stages_of, table, train_all, training_options, use_threads, write_table
+from _stages import accuracies, table, trained, training_options, write_table
 
 FOLDER = Path(__file__).resolve().parent
 COMMAND = "python recipes/overfitting/run.py --out runs/overfitting"
@@ -18,13 +18,10 @@ QUICK = ("watched_clips=6", "training_clips=24")
 @training_options("Folder of the run; what was stopped goes on.", "the curve says nothing", "Override a key of network.toml.")
 def recipe(out, quick, changes, threads, device, check, record):
     """Train for too long under attack; draw and print robustness on training and validation clips over the epochs."""
-    from speechadv.cli.common import Voice
     from speechadv.report.saved import read_lines
     from speechadv.report.tables import csv_text
 
-    stages = stages_of(FOLDER, out, (*(QUICK if quick else ()), *changes), quick)
-    use_threads(threads)
-    train_all(stages, out, plainly(lambda stage: COMMAND, device), Voice().progress)
+    stages = trained(FOLDER, out, COMMAND, (*(QUICK if quick else ()), *changes), quick, threads, device)
     run = out / stages[0].folder
     command("plot", "training", run, "--out", out / "overfitting.png")
     rows = table(stages, out)

@@ -6,7 +6,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
 from _evaluating import settle
 from _files import started
-from _stages import INTERVALS, RATES, accuracies, plainly, stages_of, table, train_all, training_options, use_threads, with_intervals, write_table
+from _stages import INTERVALS, RATES, accuracies, table, trained, training_options, with_intervals, write_table
 
 FOLDER = Path(__file__).resolve().parent
 COMMAND = "python recipes/trade_off/run.py --out runs/trade_off"
@@ -18,11 +18,7 @@ EXTRA = ("weight", *INTERVALS)
 @training_options("Folder of all runs; what is finished is skipped, what was stopped goes on.", "the curve says nothing", "Override a key of all fine-tunings.")
 def recipe(out, quick, changes, threads, device, check, record):
     """Fine-tune with several weights, print the table and draw the curve."""
-    from speechadv.cli.common import Voice
-
-    stages = stages_of(FOLDER, out, (*(QUICK if quick else ()), *changes), quick)
-    use_threads(threads)
-    train_all(stages, out, plainly(lambda stage: COMMAND, device), Voice().progress)
+    stages = trained(FOLDER, out, COMMAND, (*(QUICK if quick else ()), *changes), quick, threads, device)
     rows = [with_intervals(row, stage, out) | {"weight": stage.entry["weight"]} for row, stage in zip(table(stages, out), stages)]
     click.echo(write_table(rows, out, EXTRA))
     draw(rows, out / "trade_off.png")
