@@ -5,7 +5,7 @@ import click
 
 from .common import Voice, json_option, quiet_option
 
-KINDS = ("spectrograms", "masking", "security", "success", "matrix", "queries", "minimum", "certified", "leaderboard", "training")
+KINDS = ("spectrograms", "masking", "security", "success", "matrix", "queries", "minimum", "certified", "roc", "leaderboard", "training")
 FORMATS = ("png", "svg", "pdf")
 
 
@@ -31,6 +31,7 @@ def command(kind, run, out, formats, row, over, cell, as_json, quiet):
     queries       success of black-box attacks over the queries spent
     minimum       success of minimum-norm attacks over the SNR that is left (queries and minimum: their points beside the figure, as .csv)
     certified     certified accuracy over the radius (RUN holds certificates.jsonl)
+    roc           detectors: clean clips suspected against attacked ones (RUN holds detection.jsonl)
     leaderboard   clean and robust accuracy, best on top (RUN holds leaderboard.csv or table.csv)
     training      loss and validation accuracy of a training run (RUN holds history.jsonl)
 

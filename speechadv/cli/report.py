@@ -16,9 +16,10 @@ from .common import Voice, json_option, quiet_option
 def command(run, single, clips, as_json, quiet):
     """Make the tables and the page of RUN again, from its config, rows and sound alone.
 
-    RUN is a folder of `evaluate`, `demo`, `attack` or `defend`; it may be unfinished: the tables then say so. The page is RUN/index.html. A single
-    file of more than 200 MB is refused: browsers open it too slowly.
+    RUN is a folder of `evaluate`, `demo`, `attack`, `defend` or recipes/detection; it may be unfinished: the tables then say so. The page is
+    RUN/index.html. A single file of more than 200 MB is refused: browsers open it too slowly.
     """
+    from ..evaluation.detection_rows import ROWS as DETECTION
     from ..evaluation.folder import read_config
     from ..locks import clear_leftovers
     from ..report.page import open_saved, single_sounds, write_page, write_single_file
@@ -27,6 +28,11 @@ def command(run, single, clips, as_json, quiet):
     voice = Voice(as_json, quiet)
     if clips is not None and not single:
         raise ConfigError("--clips: is a choice of --single-file")
+    if (run / DETECTION).is_file():
+        if single:
+            raise ConfigError("--single-file: the page of a run of detectors is one file with one figure")
+        voice.document(detection(run, voice))
+        return
     defended = (run / DEFENDED).is_file()
     settings = None if defended else read_config(run)
     if single:
@@ -49,3 +55,15 @@ def tables(run: Path, settings, voice: Voice) -> dict:
     figure = [("a figure", ("plot", "success", run))] if result["cells"] else []  # every clip of `attack` may have been heard as the target before
     voice.advise(*figure, ("judge it anew", ("verify", run)))
     return result
+
+
+def detection(run: Path, voice: Voice) -> dict:
+    """The same for a run of detectors, whose page is written with its tables."""
+    from ..evaluation.detection_settings import DetectionConfig
+    from ..evaluation.folder import read_config
+    from ..report.detection import HEADS, table_of, write_tables
+
+    result = write_tables(run, read_config(run, DetectionConfig).false_alarms)
+    voice.table(HEADS, table_of(result["cells"]), 3, str(run / "table.csv"))
+    voice.advise(("judge it anew", ("verify", run)))
+    return result | {"page": str(run / "index.html")}

@@ -5,15 +5,13 @@ import io
 from pathlib import Path
 from typing import Any, Sequence
 
-from matplotlib.figure import Figure
-
 from ..audio import write_bytes
 from ..errors import DataError, shown
-from ..evaluation.detection_rows import ADAPTIVE, ATTACKERS, CLEAN, LINE_KEYS, OBLIVIOUS, ROWS, Row, fooled, lines, read
+from ..evaluation.detection_rows import ADAPTIVE, ATTACKERS, LINE_KEYS, OBLIVIOUS, ROWS, Row, lines, read
 from ..evaluation.folder import write_json
-from ..evaluation.separation import roc
 from .assets import asset
-from .style import MARKERS, handles_of, legend_below, look, new_figure, percent as in_percent, save, short, styled
+from .figures.roc import curves
+from .style import save, styled
 from .tables import NOT_ADAPTIVE, NOTHING, markdown_table, number, percent
 
 FIGURE = "figures/roc.svg"
@@ -28,7 +26,6 @@ were the {right} test clips that the model hears right. `detected` is of the cli
 above the threshold, on the saved 16-bit file. *Stops early*: the attack ends as soon as the model is fooled; *oblivious*: it spends its whole budget on the model; *adaptive*: it
 optimises the detector too, and begins with what the oblivious one has. AUC: clean test clips against clips that fool the model; the adaptive attacker works for
 the threshold alone, not for the area. In brackets 95 % intervals, by Wilson for rates, by the bootstrap over clips for AUC. Goal: {goal}."""
-TITLES = {OBLIVIOUS: "attacker does not know the detector", ADAPTIVE: "attacker optimises the detector too"}
 
 
 def write_tables(run: Path, false_alarms: float) -> dict[str, Any]:
@@ -37,15 +34,21 @@ def write_tables(run: Path, false_alarms: float) -> dict[str, Any]:
     if not rows:
         raise DataError(f"'{shown(run / ROWS)}': expected rows, found none")
     found = lines(rows, false_alarms)
-    result = {"false_alarms_wanted": false_alarms, "rows": len(rows), "cells": found}
+    result = as_result(rows, found, false_alarms)
     write_bytes(run / "table.csv", as_csv(found).encode("utf-8", "backslashreplace"))
     write_bytes(run / "table.md", as_markdown(found, false_alarms).encode("utf-8"))
     write_json(run / "result.json", result)
-    figure = curves(rows, found)
+    with styled():
+        figure = curves(rows, found)
     for suffix in (".svg", ".png"):
         save(figure, (run / FIGURE).with_suffix(suffix))
     write_bytes(run / "index.html", page(run, found, false_alarms).encode("utf-8"))
     return result
+
+
+def as_result(rows: Sequence[Row], found: Sequence[dict[str, Any]], false_alarms: float) -> dict[str, Any]:
+    """The content of result.json."""
+    return {"false_alarms_wanted": false_alarms, "rows": len(rows), "cells": list(found)}
 
 
 def as_csv(found: Sequence[dict[str, Any]]) -> str:
@@ -85,38 +88,6 @@ def notes(found: Sequence[dict[str, Any]], false_alarms: float) -> str:
     counted = lambda name: " or ".join(str(value) for value in sorted({line[name] for line in found})) or "no"
     goals = ", ".join(dict.fromkeys(line["goal"] for line in found)) or "none"
     return NOTES.format(validation=counted("validation_clips"), wanted=f"{false_alarms:.1%}", clean=counted("clean_clips"), right=counted("clips_right"), goal=goals)
-
-
-def curves(rows: Sequence[Row], found: Sequence[dict[str, Any]]) -> Figure:
-    """ROC curves: a row of panels for each model and budget, to the left the oblivious attacker, to the right the adaptive one, a line a detector, and the
-    point at the threshold that validation gave, with its 95 % intervals."""
-    cells = list(dict.fromkeys((line["model"], line["budget"]) for line in found)) or [("", "")]
-    numbers = {detector: place for place, detector in enumerate(dict.fromkeys(line["detector"] for line in found))}
-    with styled():
-        figure = new_figure(7.2, 3.1 * len(cells) + 0.22 * len(numbers))
-        axes = figure.subplots(len(cells), 2, squeeze=False)
-        for (model, budget), panels in zip(cells, axes):
-            for (attacker, title), axis in zip(TITLES.items(), panels):
-                for line in found:
-                    if (line["model"], line["budget"], line["attacker"]) == (model, budget, attacker) and line["auc"] is not None:
-                        _curve(axis, rows, line, numbers[line["detector"]])
-                axis.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1, label="chance")
-                axis.set(title=f"{short(model)}, {short(budget)}:\n{title}", xlabel="clean clips suspected", ylabel="clips that fool, suspected", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-                in_percent(axis, "x"), in_percent(axis, "y")
-        legend_below(figure, *handles_of(axes.flat), columns=2)
-    return figure
-
-
-def _curve(axis, rows: Sequence[Row], line: dict[str, Any], place: int) -> None:
-    """One detector's curve and its point at the threshold."""
-    own = [row for row in rows if (row["model"], row["detector"]) == (line["model"], line["detector"])]
-    clean = [row["score"] for row in own if row["kind"] == CLEAN]
-    wins = [row["score"] for row in own if row["kind"] == line["attacker"] and row["budget"] == line["budget"] and fooled(row)]
-    points, style = roc(clean, wins), look(place)
-    axis.plot([x for x, _ in points], [y for _, y in points], label=short(line["detector"], 48), **style)
-    x, y = line["false_alarms"], line["detected"]
-    axis.errorbar([x], [y], xerr=[[x - line["false_alarms_low"]], [line["false_alarms_high"] - x]], yerr=[[y - line["detected_low"]], [line["detected_high"] - y]],
-                  color=style["color"], marker=MARKERS[place % len(MARKERS)], linewidth=1, linestyle="none")
 
 
 def page(run: Path, found: Sequence[dict[str, Any]], false_alarms: float) -> str:

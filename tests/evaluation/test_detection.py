@@ -1,11 +1,12 @@
 """Detection runs: planted detectors, the adaptive attacker, and a run from clips to tables that goes on where it stopped."""
 import csv
 import json
+import shutil
 
 import pytest
 import torch
 
-from speechadv import registry
+from speechadv import audio, registry
 from speechadv.attacks.pgd import PGD
 from speechadv.budgets import parse_budget
 from speechadv.detectors import Detector, Watched, parse_detector
@@ -15,6 +16,7 @@ from speechadv.evaluation.detection import detect
 from speechadv.evaluation.detection_settings import DetectionConfig
 from speechadv.evaluation.evasion import evade, judged
 from speechadv.evaluation.separation import auc, auc_interval, threshold_for
+from speechadv.evaluation.verify import verify
 from speechadv.goals import Misclassify
 from speechadv.randomness import clip_generators, normal
 from speechadv.report.detection import as_markdown, page, write_tables
@@ -243,6 +245,76 @@ def test_rows_of_strangers(finished, change):
     _, out = finished
     row = row_files.read(out / "detection.jsonl")[0]
     assert row_files.decode(row_files.encode(row)) == row and row_files.decode(row_files.encode(row | change)) is None
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A finished run to change."""
+    return shutil.copytree(finished[1], tmp_path / "copy")
+
+
+def changed_row(folder, kind, **values):
+    """Write other values, rightly sealed, into the first row of a kind."""
+    rows = row_files.read(folder / "detection.jsonl")
+    place = next(place for place, row in enumerate(rows) if row["kind"] == kind)
+    rows[place] |= values
+    (folder / "detection.jsonl").write_text("".join(map(row_files.encode, rows)))
+    return place + 1
+
+
+def test_a_run_is_judged_anew(finished):
+    verdict = verify(finished[1])
+    assert verdict.same and not verdict.unchecked and verdict.rows == verdict.scored == finished[0]["rows"]
+
+
+@pytest.mark.parametrize("kind, values, message", [
+    ("validation", {"score": 99.0}, "score: the detector says"), ("clean", {"prediction": "no"}, "prediction: the model hears"), ("oblivious", {"linf": 0.001}, "linf: the files say"),
+    ("early", {"snr_db": 3.0}, "snr_db: the files say"), ("adaptive", {"threshold": 5.0}, "threshold: the validation clips give"), ("clean", {"label": "go"}, "label: the config says"),
+    ("adaptive", {"audio": "audio/none.wav"}, "no such file"), ("adaptive", {"audio": None}, "irectory"), ("adaptive", {"audio": "../other.wav"}, "lies outside of the run"), ("clean", {"clip": "yes/other.wav"}, "no such row"),
+    ("early", {"budget": "linf:0.5"}, "no such row")])
+def test_a_changed_row_is_found(copied, kind, values, message):
+    number = changed_row(copied, kind, **values)
+    found = verify(copied).differences
+    assert any(message in line for line in found) and (kind == "adaptive" and "threshold" in values or any(line.startswith(f"detection.jsonl:{number}:") for line in found))
+
+
+def test_changed_tables_and_sound_are_found(copied):
+    rows = row_files.read(copied / "detection.jsonl")
+    sound = next(row for row in rows if row["kind"] == "adaptive")["audio"]
+    samples = audio.read(copied / sound)
+    audio.write_pcm16(copied / sound, torch.from_numpy(-samples), 16000)
+    result = json.loads((copied / "result.json").read_text())
+    result["cells"][2]["detected"] = 0.123
+    (copied / "result.json").write_text(json.dumps(result))
+    (copied / "table.csv").write_text((copied / "table.csv").read_text().replace("true", "false", 1))
+    (copied / "table.md").unlink()
+    environment = json.loads((copied / "environment.json").read_text())
+    (copied / "environment.json").write_text(json.dumps(environment | {"models": {}}))
+    found = verify(copied).differences
+    for message in ("linf: the files say", "the change breaks its budget", "result.json: ", ": detected: the rows give", "table.csv:", "table.md: is not there", "environment.json: models have other weights"):
+        assert any(message in line for line in found), message
+
+
+def test_what_is_unfinished_or_broken_is_said(copied):
+    path = copied / "detection.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:-2], lines[0], lines[1].replace('"score": ', '"score": 1')]))
+    verdict = verify(copied)
+    assert verdict.unchecked == [f"the run is not finished: {len(lines) - 2} of {len(lines)} rows are there"]
+    assert [line.partition(": ")[2][:20] for line in verdict.differences[:2]] == ["the same cell and cl", "broken, or changed: "]
+
+
+def test_the_report_of_a_run_is_made_again(run, finished, copied):
+    for name in ("table.csv", "table.md", "result.json", "index.html", "figures/roc.svg"):
+        (copied / name).unlink()
+    status, out, err = run("report", copied, "--json")
+    assert (status, err) == (0, "") and json.loads(out)["cells"] == finished[0]["cells"]
+    for name in ("table.csv", "table.md", "result.json", "figures/roc.svg"):
+        assert (copied / name).read_bytes() == (finished[1] / name).read_bytes()
+    assert run("verify", copied, "--quiet")[0] == 0
+    assert run("plot", "roc", copied, "--format", "svg")[0] == 0 and (copied / "figures/roc.svg").read_bytes() == (finished[1] / "figures/roc.svg").read_bytes()
+    status, out, err = run("report", copied, "--single-file")
+    assert status == 2 and "--single-file" in err and len(err.strip().splitlines()) == 1
 
 
 def test_the_command_scores_files(run, tiny, tiny_weights, write_clip, tmp_path):

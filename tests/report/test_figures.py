@@ -93,7 +93,7 @@ def test_errors_name_what_is_missing(saved_run, make_run, tmp_path):
         (lambda: draw("training", saved_run), "no history.jsonl"), (lambda: draw("masking", saved_run, row=19), "1 to 18"),
         (lambda: draw("spectrograms", make_run(sound=False)), "no row of this run has sound"), (lambda: draw("success", tmp_path), "no rows.jsonl"),
         (lambda: draw("queries", saved_run), "need rows of an attack that spends queries"), (lambda: draw("minimum", saved_run), "minimum-norm attack"),
-        (lambda: draw("certified", saved_run), "needs certificates.jsonl"), (lambda: draw("leaderboard", saved_run), "untargeted attack"),
+        (lambda: draw("certified", saved_run), "needs certificates.jsonl"), (lambda: draw("roc", saved_run), "need detection.jsonl"), (lambda: draw("leaderboard", saved_run), "untargeted attack"),
         (lambda: draw("leaderboard", tmp_path), "needs leaderboard.csv or table.csv"), (lambda: draw("matrix", saved_run, cell=7), "1 to 6"),
         (lambda: save(draw("success", saved_run), tmp_path / "a.gif"), "ends in .png")]:
         with pytest.raises((ConfigError, InputError), match=message):

@@ -1,13 +1,15 @@
 """A run judged anew: every distance and verdict from its sound, config and weights, every number of its tables from its rows."""
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Callable, Iterator
 
 from ...errors import InputError, shown
+from .. import detection_rows
 from ..folder import CONFIG, ROWS, read_config, read_environment
 from ..rows import CHECK, Row, decode
 from ..run import Bar, no_bar
 from .counts import KEYS
 from .damage import check_damage
+from .detection import check_detection
 from .grid import Grid
 from .scorer import Scorer
 from .tables import check_tables
@@ -15,7 +17,7 @@ from .verdict import Verdict
 
 
 def verify(run: str | Path, *, device: str = "cpu", trust: bool = False, bar: Bar = no_bar) -> Verdict:
-    """Judge a run of `evaluate`, `demo` or `attack` anew.
+    """Judge a run of `evaluate`, `demo` or `attack` anew, or one of detectors, whose clean clips are taken from the data that its config names.
 
     Args:
         run: its folder; nothing in it is changed.
@@ -24,14 +26,18 @@ def verify(run: str | Path, *, device: str = "cpu", trust: bool = False, bar: Ba
         bar: makes a progress bar from (total, label).
 
     Raises:
-        InputError: the folder is no run. SpeechAdvError: a model cannot be loaded.
+        InputError: the folder is no run. SpeechAdvError: a model, or the clips of a run of detectors, cannot be loaded.
     """
-    run = Path(run)
+    run, verdict = Path(run), Verdict()
+    if (run / detection_rows.ROWS).is_file():
+        numbered = list(_whole_rows(run / detection_rows.ROWS, verdict, detection_rows.decode, detection_rows.key))
+        verdict.rows = len(numbered)
+        check_detection(run, numbered, verdict, device, trust, bar)
+        return verdict
     config = read_config(run)
     if not (run / ROWS).is_file():
         raise InputError(f"'{shown(run)}': expected the folder of a run (with {CONFIG} and {ROWS}), there is no {ROWS}")
-    verdict = Verdict()
-    numbered = list(_whole_rows(run / ROWS, verdict))
+    numbered = list(_whole_rows(run / ROWS, verdict, decode, lambda row: (*(row[k] for k in KEYS), row["clip"])))
     verdict.rows = len(numbered)
     about = read_environment(run)
     Grid(config, about, verdict).check(numbered)
@@ -42,17 +48,17 @@ def verify(run: str | Path, *, device: str = "cpu", trust: bool = False, bar: Ba
     return verdict
 
 
-def _whole_rows(path: Path, verdict: Verdict) -> Iterator[tuple[int, Row]]:
+def _whole_rows(path: Path, verdict: Verdict, decoded: Callable[[str], Row | None], key_of: Callable[[Row], Any]) -> Iterator[tuple[int, Row]]:
     """Line numbers and rows of the file; what is broken, changed or there twice becomes a difference."""
-    seen: dict[tuple, int] = {}
+    seen: dict[Any, int] = {}
     for number, content in enumerate(path.read_bytes().splitlines(keepends=True), 1):
-        row = decode(content.decode("ascii", "replace"))
+        row = decoded(content.decode("ascii", "replace"))
         if row is None:
-            verdict.differences.append(f"{ROWS}:{number}: broken, or changed: its checksum '{CHECK}' is another, or a value is of another kind")
+            verdict.differences.append(f"{path.name}:{number}: broken, or changed: its checksum '{CHECK}' is another, or a value is of another kind")
             continue
-        key = (*(row[k] for k in KEYS), row["clip"])
+        key = key_of(row)
         if key in seen:
-            verdict.differences.append(f"{ROWS}:{number}: the same cell and clip as line {seen[key]}")
+            verdict.differences.append(f"{path.name}:{number}: the same cell and clip as line {seen[key]}")
             continue
         seen[key] = number
         yield number, row

@@ -32,8 +32,8 @@ def _line(rows: list[Row], targeted: bool, adaptive_row: bool) -> dict[str, Any]
     kept = sum(row["adversarial_prediction"] == row["label"] for row in right)
     fooled = sum(row["adversarial_prediction"] == row["target"] for row in right)
     line: dict[str, Any] = {"adaptive": rows[0]["adaptive"], "clips": len(rows), "clips_right": len(right)}
-    line |= _share("clean_accuracy", len(right), len(rows)) | _share("robust_accuracy", kept, len(rows) if adaptive_row else 0)
-    line |= _share("targeted_success", fooled, len(right) if targeted else 0)
+    line |= share("clean_accuracy", len(right), len(rows)) | share("robust_accuracy", kept, len(rows) if adaptive_row else 0)
+    line |= share("targeted_success", fooled, len(right) if targeted else 0)
     for column in ("snr_db", "linf", "masking_excess_db", *columns_of(rows[0])):
         line[f"{column}_median"] = _median([row[column] for row in right if row[column] is not None])
     for name, empty in (("passes", 0.0), ("queries", None)):  # that none was asked is no number of queries
@@ -42,7 +42,7 @@ def _line(rows: list[Row], targeted: bool, adaptive_row: bool) -> dict[str, Any]
     return line
 
 
-def _share(name: str, successes: int, trials: int) -> dict[str, float | None]:
+def share(name: str, successes: int, trials: int) -> dict[str, float | None]:
     """A rate with the roots of (p - rate)^2 = z^2 p (1 - p) / n, which are Wilson's ends."""
     if not trials:
         return {name: None, f"{name}_low": None, f"{name}_high": None}

@@ -12,6 +12,7 @@ from .clip import masking, spectrograms
 from .costs import minimum, points, queries
 from .leaderboard import leaderboard
 from .matrix import matrix
+from .roc import roc
 from .security import AXES, security, series, value_of
 from .success import success
 from .training import training
@@ -20,7 +21,7 @@ __all__ = ["AXES", "AS_CSV", "KINDS", "TAKES", "draw", "points", "series", "valu
 
 KINDS: dict[str, Callable[..., Figure]] = {
     "spectrograms": spectrograms, "masking": masking, "security": security, "success": success, "matrix": matrix, "queries": queries,
-    "minimum": minimum, "certified": certified, "leaderboard": leaderboard, "training": training}
+    "minimum": minimum, "certified": certified, "roc": roc, "leaderboard": leaderboard, "training": training}
 AS_CSV = ("queries", "minimum")  # whose points `plot` also writes as CSV, see `points`
 TAKES = {"spectrograms": ("row",), "masking": ("row",), "security": ("over",), "matrix": ("cell",)}
 
@@ -30,7 +31,7 @@ def draw(kind: str, folder: Path, *, row: int | None = None, over: str | None = 
 
     Args:
         kind: one of `KINDS`.
-        folder: of a run (of a training run for "training", of `certify` for "certified").
+        folder: of a run (of a training run for "training", of `certify` for "certified", of recipes/detection for "roc").
         row: for the figures of one clip: its line in rows.jsonl, counted from 1; by default the first that was fooled.
         over: for "security": eps, snr, margin or bitrate; by default the one with most values.
         cell: for "matrix": the line of table.csv, counted from 1 without its head; by default the one with most successes.
