@@ -16,8 +16,8 @@ def command(run, trust_model_file, device, as_json, quiet):
     """Judge RUN anew, and compare.
 
     Every distance and every verdict is made again from the sound files, the config and the weights, and compared with rows.jsonl; every number of
-    table.csv, table.md and result.json is counted again from the rows. RUN is a folder of `evaluate`, `demo` or `attack`, or of recipes/detection, which
-    needs the clips of its config once more; nothing in it is changed.
+    table.csv, table.md and result.json is counted again from the rows. RUN is a folder of `evaluate`, `demo` or `attack`, or of `certify` or
+    recipes/detection, which need the clips of their config once more; nothing in it is changed.
 
     Exit status 0: all the same. 1: something differs, a line each. 2: no run, or a model that cannot be loaded.
     """

@@ -56,17 +56,18 @@ class BCResNet(nn.Module):
         sample_rate: Hz.
         width: channels of the first stage; 8 times the number in the paper's names.
         dropout: of whole channels in the temporal branch, in training.
-        n_fft, hop_length, f_min, f_max, offset: the front end, see `LogMel`; at 16 kHz the paper's windows of 30 ms, 10 ms apart.
+        n_fft, hop_length, f_min, f_max, offset, energy_share, trained_filters: the front end, see `LogMel`; at 16 kHz the paper's windows of 30 ms, 10 ms apart.
 
     Shapes: waveforms (batch, time) -> logits (batch, len(labels)).
     """
 
     def __init__(self, labels: Sequence[str], sample_rate: int = 16000, width: int = 8, dropout: float = 0.1, n_fft: int = 480,
-                 hop_length: int = 160, f_min: float = 60.0, f_max: float = 8000.0, offset: float = 1e-4):
+                 hop_length: int = 160, f_min: float = 60.0, f_max: float = 8000.0, offset: float = 1e-4,
+                 energy_share: float = 0.0, trained_filters: bool = False):
         super().__init__()
         self.labels, self.sample_rate = tuple(labels), sample_rate
         # 40 bands, as in the paper: the last convolution takes the five rows that three halvings leave of them.
-        self.frontend = LogMel(sample_rate, n_fft, hop_length, 40, f_min, f_max, offset)
+        self.frontend = LogMel(sample_rate, n_fft, hop_length, 40, f_min, f_max, offset, energy_share, trained_filters)
         self.stem = nn.Sequential(conv_norm(1, 2 * width, 5, stride=(2, 1)), nn.ReLU())
         blocks, inputs = [], 2 * width
         for count, factor, stride, dilation in STAGES:
@@ -87,5 +88,6 @@ class BCResNet8(BCResNet):
     """BC-ResNet-8 of Kim et al. (2021): eight times the channels of BC-ResNet-1. Arguments and shapes as there."""
 
     def __init__(self, labels: Sequence[str], sample_rate: int = 16000, width: int = 64, dropout: float = 0.1, n_fft: int = 480,
-                 hop_length: int = 160, f_min: float = 60.0, f_max: float = 8000.0, offset: float = 1e-4):
-        super().__init__(labels, sample_rate, width, dropout, n_fft, hop_length, f_min, f_max, offset)
+                 hop_length: int = 160, f_min: float = 60.0, f_max: float = 8000.0, offset: float = 1e-4,
+                 energy_share: float = 0.0, trained_filters: bool = False):
+        super().__init__(labels, sample_rate, width, dropout, n_fft, hop_length, f_min, f_max, offset, energy_share, trained_filters)

@@ -106,6 +106,9 @@ class LogMel(nn.Module):
         f_min: lower edge of the lowest band, Hz.
         f_max: upper edge of the highest band, Hz.
         offset: power at which the logarithm begins.
+        energy_share: share of a clip's mean band power that is added to `offset`: where it is much larger than that, clips that differ in loudness alone give the same
+            features (energy normalisation); 0 for none.
+        trained_filters: the bands' filters are parameters, which begin as the triangles and stay zero where these are; negative values count as 0.
 
     Shapes: waveforms (batch, time) float32 in [-1, 1) -> (batch, n_mels, 1 + time // hop_length).
 
@@ -114,26 +117,36 @@ class LogMel(nn.Module):
     """
 
     def __init__(self, sample_rate: int = 16000, n_fft: int = 512, hop_length: int = 256, n_mels: int = 40, f_min: float = 60.0,
-                 f_max: float = 4000.0, offset: float = 1e-4):
+                 f_max: float = 4000.0, offset: float = 1e-4, energy_share: float = 0.0, trained_filters: bool = False):
         super().__init__()
         if n_fft % hop_length:
             raise ConfigError(f"hop_length: expected a divisor of n_fft = {n_fft}, got {hop_length}")
         if not 0 <= f_min < f_max <= sample_rate / 2:
             raise ConfigError(f"f_min, f_max: expected 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, got {f_min:g} and {f_max:g}")
-        self.n_fft, self.hop_length, self.f_min, self.f_max, self.offset = n_fft, hop_length, f_min, f_max, offset
+        if energy_share < 0:
+            raise ConfigError(f"energy_share: expected 0 or more, got {energy_share:g}")
+        self.n_fft, self.hop_length, self.f_min, self.f_max, self.offset, self.energy_share = n_fft, hop_length, f_min, f_max, offset, energy_share
         bank = torchaudio.functional.melscale_fbanks(n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate, norm=None, mel_scale="htk")
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
-        self.register_buffer("bank", bank, persistent=False)
         self.bins = int(bank.any(1).nonzero().max()) + 1  # those above are in no band
+        self.trained_filters = trained_filters
+        if trained_filters:
+            self.bank = nn.Parameter(bank)
+        else:
+            self.register_buffer("bank", bank, persistent=False)
 
     def mel(self, waveforms: Tensor) -> Tensor:
         """Mel power (batch, frames, n_mels)."""
         power = framed_power(waveforms, self.window, self.hop_length, self.bins, margin=self.n_fft // 2)
         bank = self.bank[: self.bins]
+        if self.trained_filters:
+            bank = bank.clamp(min=0)
         if not torch.is_autocast_enabled(power.device.type):
             return power @ bank
         with torch.autocast(power.device.type, enabled=False):  # three digits are too few for powers
             return power @ bank
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        return (self.mel(waveforms) / self.offset).log1p().transpose(1, 2) / 4
+        mel = self.mel(waveforms)
+        floor = self.offset + self.energy_share * mel.mean((1, 2), keepdim=True) if self.energy_share else self.offset
+        return (mel / floor).log1p().transpose(1, 2) / 4

@@ -32,16 +32,17 @@ class TCResNet8(nn.Module):
         sample_rate: Hz.
         widths: channels of the first convolution and of each residual block; (24, 36, 48, 72) is the paper's k = 1.5.
         dropout: before the last layer, in training.
-        n_fft, hop_length, n_mels, f_min, f_max, offset: the front end, see `LogMel`; at 16 kHz the paper's windows of 30 ms, 10 ms apart.
+        n_fft, hop_length, n_mels, f_min, f_max, offset, energy_share, trained_filters: the front end, see `LogMel`; at 16 kHz the paper's windows of 30 ms, 10 ms apart.
 
     Shapes: waveforms (batch, time) -> logits (batch, len(labels)).
     """
 
     def __init__(self, labels: Sequence[str], sample_rate: int = 16000, widths: Sequence[int] = (16, 24, 32, 48), dropout: float = 0.5,
-                 n_fft: int = 480, hop_length: int = 160, n_mels: int = 40, f_min: float = 60.0, f_max: float = 4000.0, offset: float = 1e-4):
+                 n_fft: int = 480, hop_length: int = 160, n_mels: int = 40, f_min: float = 60.0, f_max: float = 4000.0, offset: float = 1e-4,
+                 energy_share: float = 0.0, trained_filters: bool = False):
         super().__init__()
         self.labels, self.sample_rate = tuple(labels), sample_rate
-        self.frontend = LogMel(sample_rate, n_fft, hop_length, n_mels, f_min, f_max, offset)
+        self.frontend = LogMel(sample_rate, n_fft, hop_length, n_mels, f_min, f_max, offset, energy_share, trained_filters)
         self.stem = nn.Sequential(conv_norm(n_mels, widths[0], 3, dimensions=1), nn.ReLU())
         self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip(widths, widths[1:])))
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(widths[-1], len(self.labels)))

@@ -54,6 +54,8 @@ def channel_maps(narrow: list[int], wide: list[int], generator: torch.Generator)
 
 def places(name: str, maps: list[Tensor]) -> tuple[Tensor | None, Tensor | None]:
     """The maps of what a weight of that name gives and takes; None where the wide network has as many."""
+    if name.startswith("frontend"):
+        return None, None
     if name.startswith("stem"):
         return maps[0], None
     if not name.startswith("blocks"):

@@ -12,6 +12,7 @@ from speechadv.cli import group
 from speechadv.evaluation.certificates import decode, encode, read
 from speechadv.evaluation.certification import CERTIFICATES, CertificationConfig, certify
 from speechadv.evaluation.smoothing import Smoothed, ceiling, lower_bound, radius, snr_of_radius
+from speechadv.evaluation.verify import verify
 
 
 class HalfSpace(nn.Module):
@@ -114,3 +115,53 @@ def test_command(tmp_path):
     assert [line["clip"] for line in read(tmp_path / "run" / CERTIFICATES)] == sorted(line["clip"] for line in read(tmp_path / "run" / CERTIFICATES))
     other = CliRunner().invoke(group, [*words, "--seed", "1"], env={"SPEECHADV_DATA": ""}, standalone_mode=False)
     assert "another config ('seed' differs)" in str(other.exception)
+
+
+@pytest.fixture
+def certified(small, tmp_path):
+    """A finished run."""
+    certify(small, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def changed(run, place, **values):
+    lines = read(run / CERTIFICATES)
+    lines[place] |= values
+    (run / CERTIFICATES).write_text("".join(map(encode, lines)))
+
+
+def test_certificates_are_judged_anew(certified, run):
+    status, out, err = run("verify", certified)
+    assert status == 0 and "4 rows, the sound of 4 judged: all the same" in out and err == ""
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"votes": 20}, "votes: the network gives"), ({"radius": 0.009}, "radius: expected"), ({"ceiling": 1.0}, "ceiling: expected"), ({"label": "unknown"}, "label: expected"),
+    ({"predicted": "no one"}, "predicted: the vote is for"), ({"snr_db": 3.0}, "snr_db: expected"), ({"sigma": 0.5}, "sigma: expected"), ({"clip": "yes/other.wav"}, "asks for no clip")])
+def test_a_changed_certificate_is_found(certified, values, message):
+    changed(certified, 1, **values)
+    found = verify(certified).differences
+    assert any(line.startswith(f"{CERTIFICATES}:2:") and message in line for line in found)
+
+
+def test_changed_tables_of_certificates_are_found(certified):
+    result = json.loads((certified / "result.json").read_text())
+    result["curve"][3]["certified"], result["abstained"] = 0.123, 77
+    (certified / "result.json").write_text(json.dumps(result))
+    (certified / "certified.csv").write_text((certified / "certified.csv").read_text()[:-30])
+    found = verify(certified).differences
+    assert [line.partition(" the ")[0] for line in found[:1]] == ["result.json: abstained:"] and any("certified: the lines give" in line for line in found)
+    assert any(line.startswith("certified.csv:") for line in found)
+    (certified / "certified.csv").unlink()
+    lines = (certified / CERTIFICATES).read_text().splitlines(keepends=True)
+    (certified / CERTIFICATES).write_text("".join(lines[:3]))
+    verdict = verify(certified)
+    assert "the run is not finished: 3 of 4 certificates are there" in verdict.unchecked and any("certified.csv: is not there" in line for line in verdict.differences)
+
+
+def test_few_of_many_votes_are_counted_again(certified, monkeypatch):
+    from speechadv.evaluation.verify import certified as module
+
+    monkeypatch.setattr(module, "PASSES", 150)
+    verdict = verify(certified)
+    assert verdict.same and verdict.scored == 2 and "the network heard 2 of 4 clips again" in verdict.unchecked[0]

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from speechadv import load_model
+from speechadv.errors import ConfigError
 from speechadv.models.bc_resnet import SubSpectralNorm
 from speechadv.models.layers import Rough, count_parameters
 from speechadv.registry import create
@@ -57,3 +58,41 @@ def test_on_a_gpu_convolutions_are_float32(monkeypatch):
     assert torch.backends.cudnn.allow_tf32
     resolve_model("bc_resnet", device="cuda:0")
     assert not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("name", ["resnet", "tc_resnet8", "bc_resnet1"])
+def test_a_front_end_with_energy_normalised_hears_loudness_no_more(name):
+    plain, normalised = (create("model", name, TWELVE, offset=1e-9, energy_share=share).eval().frontend for share in (0.0, 0.01))
+    quiet = 0.01 * torch.randn(2, 16000, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        torch.testing.assert_close(normalised(quiet), normalised(20 * quiet), rtol=1e-3, atol=1e-4)
+        assert (plain(20 * quiet) - plain(quiet)).mean() > 1
+        assert normalised(torch.zeros(1, 16000)).abs().max() == 0  # silence stays silence, and its gradient a number
+    silent = torch.zeros(1, 16000, requires_grad=True)
+    normalised(silent).sum().backward()
+    assert silent.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["resnet", "tc_resnet8", "bc_resnet1"])
+def test_trained_filters_begin_as_triangles_and_learn(name, tmp_path):
+    torch.manual_seed(0)
+    network = create("model", name, TWELVE, trained_filters=True).eval()
+    waveforms = 0.1 * torch.randn(2, 16000, generator=torch.Generator().manual_seed(3))
+    plain = create("model", name, TWELVE).eval()
+    assert torch.equal(network.frontend(waveforms), plain.frontend(waveforms))
+    assert count_parameters(network) - count_parameters(plain) == network.frontend.bank.numel() and "frontend.bank" not in plain.state_dict()
+    network(waveforms).square().sum().backward()
+    bank = network.frontend.bank
+    assert torch.equal(bank.grad != 0, bank > 0)  # a filter learns its shape within its triangle
+    with torch.no_grad():
+        network.frontend.bank -= 0.5  # what is negative counts as nothing: powers stay powers
+    assert (network.frontend.mel(waveforms) >= 0).all()
+    again = create("model", name, TWELVE, trained_filters=True).eval()
+    again.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        assert torch.equal(again(waveforms), network(waveforms))
+
+
+def test_a_front_end_refuses_a_share_below_nothing():
+    with pytest.raises(ConfigError, match="energy_share: expected 0 or more"):
+        create("model", "resnet", TWELVE, energy_share=-0.1)

@@ -3,10 +3,12 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from ...errors import InputError, shown
-from .. import detection_rows
+from .. import certificates, detection_rows
+from ..certification import CERTIFICATES
 from ..folder import CONFIG, ROWS, read_config, read_environment
 from ..rows import CHECK, Row, decode
 from ..run import Bar, no_bar
+from .certified import check_certificates
 from .counts import KEYS
 from .damage import check_damage
 from .detection import check_detection
@@ -15,9 +17,12 @@ from .scorer import Scorer
 from .tables import check_tables
 from .verdict import Verdict
 
+OTHERS = ((detection_rows.ROWS, detection_rows.decode, detection_rows.key, check_detection),  # runs that are no grid of `evaluate`
+          (CERTIFICATES, certificates.decode, lambda line: line["clip"], check_certificates))
+
 
 def verify(run: str | Path, *, device: str = "cpu", trust: bool = False, bar: Bar = no_bar) -> Verdict:
-    """Judge a run of `evaluate`, `demo` or `attack` anew, or one of detectors, whose clean clips are taken from the data that its config names.
+    """Judge a run of `evaluate`, `demo` or `attack` anew, or one of `certify` or of detectors, whose clean clips are taken from the data that their configs name.
 
     Args:
         run: its folder; nothing in it is changed.
@@ -26,14 +31,15 @@ def verify(run: str | Path, *, device: str = "cpu", trust: bool = False, bar: Ba
         bar: makes a progress bar from (total, label).
 
     Raises:
-        InputError: the folder is no run. SpeechAdvError: a model, or the clips of a run of detectors, cannot be loaded.
+        InputError: the folder is no run. SpeechAdvError: a model, or the clips of a run that does not hold them, cannot be loaded.
     """
     run, verdict = Path(run), Verdict()
-    if (run / detection_rows.ROWS).is_file():
-        numbered = list(_whole_rows(run / detection_rows.ROWS, verdict, detection_rows.decode, detection_rows.key))
-        verdict.rows = len(numbered)
-        check_detection(run, numbered, verdict, device, trust, bar)
-        return verdict
+    for name, decoded, key_of, check in OTHERS:
+        if (run / name).is_file():
+            numbered = list(_whole_rows(run / name, verdict, decoded, key_of))
+            verdict.rows = len(numbered)
+            check(run, numbered, verdict, device, trust, bar)
+            return verdict
     config = read_config(run)
     if not (run / ROWS).is_file():
         raise InputError(f"'{shown(run)}': expected the folder of a run (with {CONFIG} and {ROWS}), there is no {ROWS}")

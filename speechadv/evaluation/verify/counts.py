@@ -35,7 +35,7 @@ def _line(rows: list[Row], targeted: bool, adaptive_row: bool) -> dict[str, Any]
     line |= share("clean_accuracy", len(right), len(rows)) | share("robust_accuracy", kept, len(rows) if adaptive_row else 0)
     line |= share("targeted_success", fooled, len(right) if targeted else 0)
     for column in ("snr_db", "linf", "masking_excess_db", *columns_of(rows[0])):
-        line[f"{column}_median"] = _median([row[column] for row in right if row[column] is not None])
+        line[f"{column}_median"] = median([row[column] for row in right if row[column] is not None])
     for name, empty in (("passes", 0.0), ("queries", None)):  # that none was asked is no number of queries
         spent = [row[name] for row in right if row[name] is not None]
         line[f"{name}_mean"] = (math.fsum(spent) / len(spent) or empty) if spent else None
@@ -52,7 +52,7 @@ def share(name: str, successes: int, trials: int) -> dict[str, float | None]:
     return {name: rate, f"{name}_low": (-b - root) / (2 * a), f"{name}_high": (-b + root) / (2 * a)}
 
 
-def _median(values: list[float]) -> float | None:
+def median(values: list[float]) -> float | None:
     ordered, middle = sorted(values), len(values) // 2
     if not ordered:
         return None
