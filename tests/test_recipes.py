@@ -84,7 +84,7 @@ def test_the_package_holds_only_the_last_stage_of_a_network(tmp_path):
 
     refused = done("--packaged", "resnet-at")
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
-    assert "--packaged resnet-at: 'resnet-trades' starts from 'resnet-at-2', and the package holds 'resnet-at-7'" in refused.stderr
+    assert "--packaged resnet-at: 'resnet-trades' starts from 'resnet-at-5', and the package holds 'resnet-at-7'" in refused.stderr
     words = [word for name in ("resnet", "resnet-at", "resnet-trades", "resnet-at-0.005", "resnet-snr-30") for word in ("--packaged", name)]
     taken = done(*words, "--only", "resnet-noise", "--set", 'model_options={offset=1e-4, f_max=7600.0}', "--set", "epochs=1")
     assert taken.returncode == 0, taken.stderr
