@@ -210,7 +210,7 @@ def test_its_numbers_are_those_of_the_package_by_another_way(speak):
     assert sounds.snr_db(np.zeros(9, np.int64), np.ones(9, np.int64)) is None and sounds.linf(np.zeros(9, np.int64), np.full(9, -32768)) == 1.0
     for trials in (1, 2, 7, 960):
         for successes in {0, 1, trials // 2, trials}:
-            share = counts._share("x", successes, trials)
+            share = counts.share("x", successes, trials)
             assert (share["x_low"], share["x_high"]) == pytest.approx(wilson(successes, trials), abs=1e-12)
 
 
