@@ -3,7 +3,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import ConfigError, shown
+from ..errors import ConfigError, InputError, shown
 from .common import Voice, json_option, quiet_option
 
 
@@ -33,6 +33,8 @@ def command(run, single, clips, as_json, quiet):
             raise ConfigError("--single-file: the page of a run of detectors is one file with one figure")
         voice.document(detection(run, voice))
         return
+    if (run / "certificates.jsonl").is_file():
+        raise InputError(f"'{shown(run)}': holds certificates: `speechadv certify` writes their tables, `speechadv plot certified` draws them")
     defended = (run / DEFENDED).is_file()
     settings = None if defended else read_config(run)
     if single:

@@ -133,6 +133,8 @@ def changed(run, place, **values):
 def test_certificates_are_judged_anew(certified, run):
     status, out, err = run("verify", certified)
     assert status == 0 and "4 rows, the sound of 4 judged: all the same" in out and err == ""
+    status, out, err = run("report", certified)
+    assert (status, out) == (2, "") and "`speechadv plot certified` draws them" in err and len(err.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("values, message", [

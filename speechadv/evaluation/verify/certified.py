@@ -12,16 +12,16 @@ from torch import Tensor
 
 from ...attacks.base import frozen
 from ...errors import shown
-from .. import certificates
 from ..certificates import POINTS, Line
 from ..certification import CERTIFICATES, CURVE, CertificationConfig, Certifier
-from ..clips import load_clips
-from ..folder import ENVIRONMENT, read_config, read_environment, read_json
+from ..clips import ClipSet, load_clips
+from ..folder import read_config, read_json
 from ..run import Bar
 from ..smoothing import Smoothed
 from ..sounds import waveforms
 from ..work import fingerprint
 from . import counts
+from .begun import check_begun
 from .verdict import Verdict, alike
 
 AT_A_TIME = 64  # noisy clips
@@ -39,35 +39,34 @@ def check_certificates(run: Path, numbered: Numbered, verdict: Verdict, device: 
     model = worker.model(config.model)
     clips = load_clips(config, model.sample_rate)
     known = {name: place for place, name in enumerate(clips.names)}
-    _check_environment(run, {"clips": {"source": clips.source, "number": len(clips), "sha256": clips.fingerprint()}, "models": {config.model: fingerprint(model)}}, verdict)
+    check_begun(run, {"clips": {"source": clips.source, "number": len(clips), "sha256": clips.fingerprint()}, "models": {config.model: fingerprint(model)}}, verdict)
     for number, line in numbered:
         for problem in _problems(line, config, clips, known):
             verdict.differs(f"{CERTIFICATES}:{number}", problem)
     lines = [line for _, line in numbered]
     if len(lines) < len(clips):
         verdict.cannot_judge(f"the run is not finished: {len(lines)} of {len(clips)} certificates are there")
-    some = _some([(number, line) for number, line in numbered if line["clip"] in known], config.n0 + config.n)
-    if len(some) < len(lines):
-        verdict.cannot_judge(f"the network heard {len(some)} of {len(lines)} clips again, spread over the run: the votes of the others stand unjudged")
-    heard = waveforms(clips.pcm[[known[line["clip"]] for _, line in some]]).to(device)
-    with bar(len(some), f"judging ({config.n0 + config.n:,} draws a clip)") as advance, frozen(model):
-        for (number, line), clip in zip(some, heard):
-            for problem in _recount(line, Smoothed(model, config.sigma, AT_A_TIME), clip, config):
-                verdict.differs(f"{CERTIFICATES}:{number}", problem)
-            verdict.scored += 1
-            advance(1)
+    _vote_again(numbered, model, clips, known, config, verdict, device, bar)
     if lines:
         _check_tables(run, lines, verdict)
 
 
-def _check_environment(run: Path, now: dict[str, Any], verdict: Verdict) -> None:
-    said = read_environment(run)
-    for part, words in (("clips", "the clips or their labels are others"), ("models", "the model has other weights now")):
-        if part in said and said[part] != now[part]:
-            verdict.differs(ENVIRONMENT, f"{words} than when the run was made")
+def _vote_again(numbered: Numbered, model, clips: ClipSet, known: dict[str, int], config: CertificationConfig, verdict: Verdict, device: str, bar: Bar) -> None:
+    """Let the network vote on as many clips as may be heard again. It is the plain one, not the folded copy that certified."""
+    some = _some([(number, line) for number, line in numbered if line["clip"] in known], config.n0 + config.n)
+    if len(some) < len(numbered):
+        verdict.cannot_judge(f"the network heard {len(some)} of {len(numbered)} clips again, spread over the run: the votes of the others stand unjudged")
+    heard = waveforms(clips.pcm[[known[line["clip"]] for _, line in some]]).to(device)
+    smoothed = Smoothed(model, config.sigma, AT_A_TIME)
+    with bar(len(some), f"judging ({config.n0 + config.n:,} draws a clip)") as advance, frozen(model):
+        for (number, line), clip in zip(some, heard):
+            for problem in _recount(line, smoothed, clip, config):
+                verdict.differs(f"{CERTIFICATES}:{number}", problem)
+            verdict.scored += 1
+            advance(1)
 
 
-def _problems(line: Line, config: CertificationConfig, clips, known: dict[str, int]) -> list[str]:
+def _problems(line: Line, config: CertificationConfig, clips: ClipSet, known: dict[str, int]) -> list[str]:
     """What a line says that config, clip or its own votes deny."""
     if line["clip"] not in known:
         return [f"the config asks for no clip '{shown(line['clip'])}'"]
@@ -88,7 +87,7 @@ def _some(numbered: Numbered, draws: int) -> Numbered:
 
 
 def _recount(line: Line, smoothed: Smoothed, clip: Tensor, config: CertificationConfig) -> Iterator[str]:
-    """What the line says of the vote, against the vote itself; `clip` (time,). The network is the plain one, not the folded copy that certified."""
+    """What the line says of the vote, against the vote itself; `clip` (time,)."""
     (found,) = smoothed.certify(clip[None], n0=config.n0, n=config.n, alpha=config.alpha, seed=config.seed)
     if abs(found.votes - line["votes"]) > max(CLOSE_COUNT, CLOSE_VOTES * config.n):
         yield f"votes: the network gives {found.votes}, the line {line['votes']}"

@@ -13,10 +13,11 @@ from ..detection import Detecting
 from ..detection_rows import ADAPTIVE, ATTACKERS, CLEAN, ROWS, VALIDATION, Row
 from ..detection_settings import DetectionConfig
 from ..evasion import judged
-from ..folder import ENVIRONMENT, read_config, read_environment
+from ..folder import read_config
 from ..run import Bar
 from ..separation import threshold_for
 from . import sounds
+from .begun import check_begun
 from .detection_tables import check_tables
 from .verdict import Verdict, alike
 
@@ -27,8 +28,9 @@ Numbered = list[tuple[int, Row]]
 def check_detection(run: Path, numbered: Numbered, verdict: Verdict, device: str, trust: bool, bar: Bar) -> None:
     """All of a run: its rows with their line numbers, its sound and its tables. Raises SpeechAdvError: config, clips or models cannot be loaded."""
     config = read_config(run, DetectionConfig)
-    again = Rejudged(run, Detecting(config, run, device, trust, lambda line: None), verdict)
-    again.check_environment()
+    made = Detecting(config, run, device, trust, lambda line: None)
+    check_begun(run, made.environment, verdict)
+    again = Rejudged(run, made, verdict)
     again.check_sound(again.check_grid(numbered), bar)
     again.check_thresholds([row for _, row in numbered])
     check_tables(run, [row for _, row in numbered], config.false_alarms, verdict)
@@ -41,13 +43,6 @@ class Rejudged:
         self.run, self.made, self.config, self.verdict = run, made, made.config, verdict
         self.sets = {VALIDATION: made.validation, CLEAN: made.test, **dict.fromkeys(ATTACKERS, made.attacked)}
         self.places = {kind: {name: place for place, name in enumerate(clips.names)} for kind, clips in self.sets.items()}
-
-    def check_environment(self) -> None:
-        """Clips and weights are those that the run was begun with."""
-        said = read_environment(self.run)
-        for part, words in (("clips", "the clips or their labels are others"), ("models", "models have other weights now")):
-            if part in said and said[part] != self.made.environment[part]:
-                self.verdict.differs(ENVIRONMENT, f"{words} than when the run was made")
 
     def check_grid(self, numbered: Numbered) -> Numbered:
         """The rows are those that config and clips ask for, each with its own word. Returns those that are asked for."""
