@@ -22,6 +22,7 @@ def command(run, single, clips, as_json, quiet):
     from ..evaluation.detection_rows import ROWS as DETECTION
     from ..evaluation.folder import read_config
     from ..locks import clear_leftovers
+    from ..report.figures.certified import FILE as CERTIFICATES
     from ..report.page import open_saved, single_sounds, write_page, write_single_file
     from ..report.saved import DEFENDED
 
@@ -33,7 +34,7 @@ def command(run, single, clips, as_json, quiet):
             raise ConfigError("--single-file: the page of a run of detectors is one file with one figure")
         voice.document(detection(run, voice))
         return
-    if (run / "certificates.jsonl").is_file():
+    if (run / CERTIFICATES).is_file():
         raise InputError(f"'{shown(run)}': holds certificates: `speechadv certify` writes their tables, `speechadv plot certified` draws them")
     defended = (run / DEFENDED).is_file()
     settings = None if defended else read_config(run)

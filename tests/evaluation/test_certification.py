@@ -161,6 +161,14 @@ def test_changed_tables_of_certificates_are_found(certified):
     assert "the run is not finished: 3 of 4 certificates are there" in verdict.unchecked and any("certified.csv: is not there" in line for line in verdict.differences)
 
 
+def test_without_its_clips_nothing_is_judged(certified, run):
+    environment = json.loads((certified / "environment.json").read_text())
+    environment["clips"]["sha256"] = "0" * 64
+    (certified / "environment.json").write_text(json.dumps(environment))
+    status, out, err = run("verify", certified)
+    assert (status, out) == (2, "") and "expected the 4 clips that the run was begun with" in err and len(err.strip().splitlines()) == 1
+
+
 def test_few_of_many_votes_are_counted_again(certified, monkeypatch):
     from speechadv.evaluation.verify import certified as module
 

@@ -2,15 +2,16 @@
 from pathlib import Path
 from typing import Any
 
+from ...errors import InputError, shown
 from ..folder import ENVIRONMENT, read_environment
 from .verdict import Verdict
 
-WORDS = {"clips": "the clips or their labels are others", "models": "a model has other weights"}
-
 
 def check_begun(run: Path, now: dict[str, Any], verdict: Verdict) -> None:
-    """Clips and weights of environment.json beside those of `now`, which has the same keys."""
+    """Clips and weights of environment.json beside those of `now`, which has the same keys. Raises InputError: without its own clips nothing of a run can be judged."""
     said = read_environment(run)
-    for part, words in WORDS.items():
-        if part in said and said[part] != now[part]:
-            verdict.differs(ENVIRONMENT, f"{words} now than when the run was made")
+    if "clips" in said and said["clips"] != now["clips"]:
+        raise InputError(f"'{shown(run / ENVIRONMENT)}': expected the {said['clips'].get('number')} clips that the run was begun with, found {now['clips']['number']} others or with "
+                         "other labels; name their data by SPEECHADV_DATA")
+    if "models" in said and said["models"] != now["models"]:
+        verdict.differs(ENVIRONMENT, "a model has other weights now than when the run was made")
