@@ -71,7 +71,7 @@ def load_checkpoint(path: str | Path, trust: bool = False) -> nn.Module:
     try:
         model.load_state_dict(weights)
     except RuntimeError as problem:
-        raise DataError(f"'{shown(path)}': the weights do not fit {card['architecture']}: {shown(str(problem).splitlines()[-1].strip())}") from None
+        raise DataError(f"'{shown(path)}': the weights do not fit {card['architecture']}: {shown(str(problem).splitlines()[-1].strip())[:200]}") from None
     return model.eval()
 
 

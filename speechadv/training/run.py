@@ -20,6 +20,7 @@ from ..data.samples import bundled_folder
 from ..defenses import parse_defense
 from ..errors import ConfigError, DataError, InputError, shown
 from ..locks import locked
+from ..models.committee import Committee, committee_of
 from ..models.further import identity, is_word, trainable
 from ..models.layers import count_parameters
 from ..models.pretrained import read_card, save_model
@@ -127,12 +128,16 @@ def claimed(out: Path, config: TrainingConfig) -> Iterator[None]:
 
 def new_model(config: TrainingConfig, labels) -> nn.Module:
     """The network: one of the registry with fresh weights, or someone's with its own; or either with the weights that `start_from` names, or the mean of those and
-    of the ones that `soup` names. Raises ConfigError: weights that do not fit."""
+    of the ones that `soup` names; or a committee of `members`. Raises ConfigError: weights that do not fit."""
+    if config.members:
+        model = committee_of(config.members)
+        check_order("members", config.members[0], model, labels)
+        return model
     model = further(config, labels) if is_word(config.model) else fresh(config, labels)
     if config.start_from:
         source = resolve_model(config.start_from, trust=same_code(config, config.start_from))
         if config.soup or not config.epochs:
-            check_order("start_from", config.start_from, source, model)
+            check_order("start_from", config.start_from, source, model.labels)
         with same_layers("start_from", config.start_from, config):
             if config.widen:
                 widen(source, model, torch.Generator().manual_seed(0))
@@ -140,16 +145,16 @@ def new_model(config: TrainingConfig, labels) -> nn.Module:
                 model.load_state_dict(source.state_dict())
     for eaten, word in enumerate(config.soup, 1):
         source = resolve_model(word, trust=same_code(config, word))
-        check_order("soup", word, source, model)
+        check_order("soup", word, source, model.labels)
         with same_layers("soup", word, config):
             stir(model, source.state_dict(), 1 / (eaten + 1))
     return model
 
 
-def check_order(key: str, word: str, source: nn.Module, model: nn.Module) -> None:
-    """Raise ConfigError where weights that are to be kept, or mixed, name their outputs otherwise than the network does."""
-    if list(source.labels) != list(model.labels):
-        raise ConfigError(f"{key}: '{shown(word)}' hears {', '.join(source.labels)}; expected the task's words in this order: {', '.join(model.labels)}")
+def check_order(key: str, word: str, source: nn.Module, labels) -> None:
+    """Raise ConfigError where weights that are to be kept, or mixed, name their outputs otherwise than the task does."""
+    if list(source.labels) != list(labels):
+        raise ConfigError(f"{key}: '{shown(word)}' hears {', '.join(source.labels)}; expected the task's words in this order: {', '.join(labels)}")
 
 
 @contextlib.contextmanager
@@ -247,8 +252,9 @@ def card(config: TrainingConfig, model: nn.Module, trainer: Trainer, command: st
         results |= {"attacked_clips": len(trainer.validator.part.clips), "budget": config.adversary.budget,
                     "attack": "worst of PGD-20 with cross-entropy and with margin loss"}
     folders = [*data_roots(config.data), *config.train_only, *config.unlabelled]
-    content = {"name": config.name, "architecture": config.model, "configuration": config.model_options or identity(model),
-               "parameters": count_parameters(model), "task": config.task, "labels": list(model.labels), "sample_rate": model.sample_rate,
+    architecture, configuration = ("committee", model.configuration) if isinstance(model, Committee) else (config.model, config.model_options or identity(model))
+    content = {"name": config.name, "architecture": architecture, "configuration": configuration, "parameters": count_parameters(model),
+               "task": config.task, "labels": list(model.labels), "sample_rate": model.sample_rate,
                "data": ", ".join(map(str, folders)), "recipe": configs.as_dict(config), "training": how(config, trainer), "seed": config.seed,
                "command": command, "results": {"validation": results}}
     return without_folders(content, [str(path) for path in (*folders, trainer.folder.absolute())])

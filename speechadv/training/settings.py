@@ -108,6 +108,7 @@ class TrainingConfig:
     model_options: dict[str, Any] = field(default_factory=dict)
     start_from: str = ""  # word of --model whose weights the run starts from
     soup: list[str] = field(default_factory=list)  # further such words, of the same layers: the run starts from the mean of them all
+    members: list[str] = field(default_factory=list)  # instead of `model`: words of trained networks that become one, a committee, each with its weights
     widen: bool = False  # start_from names a narrower network of the same kind: its channels are copied until all of the wider one's are filled
     data: list[str] = field(default_factory=list)  # default: SPEECHADV_DATA; "bundled" for the clips in the package
     train_only: list[str] = field(default_factory=list)  # roots that only training may see
@@ -116,7 +117,7 @@ class TrainingConfig:
     unknown: float = 1.0  # clips of `_unknown_` as a multiple of a keyword's mean number; 0 stands for all there are
     training_clips: int = 0  # a random part of so many clips is learned from; 0 stands for all
     seed: int = 0
-    epochs: int = 60  # 0, with start_from: what the run starts from is validated and kept as it is
+    epochs: int = 60  # 0, with start_from or members: what the run starts from is validated and kept as it is
     batch_size: int = 128
     learning_rate: float = 0.003
     warmup_epochs: float = 2.0
@@ -139,7 +140,7 @@ class TrainingConfig:
             raise ConfigError(f"split: training uses train alone and chooses on validation, got '{self.split}'")
         require(bool(re.fullmatch(r"[^\W_][\w.+-]{0,99}", self.name)), "name", "letters, digits, . + - _ (it names the files)", self.name)
         require(self.batch_size >= 2, "batch_size", "2 or more (batch normalisation needs two)", self.batch_size)
-        require(self.epochs > 0 or bool(self.start_from) and self.epochs == 0, "epochs", "a positive number, or 0 with start_from", self.epochs)
+        require(self.epochs > 0 or bool(self.start_from or self.members) and self.epochs == 0, "epochs", "a positive number, or 0 with start_from or members", self.epochs)
         for key in ("learning_rate", "validate_every"):
             require(getattr(self, key) > 0, key, "a positive number", getattr(self, key))
         require(0 <= self.averaging < 1, "averaging", "0 to below 1", self.averaging)
@@ -150,6 +151,8 @@ class TrainingConfig:
         for key in ("widen", "soup"):
             require(bool(self.start_from) or not getattr(self, key), key, "start_from beside it", "none")
         require(not (self.widen and self.soup), "widen", "false beside soup", self.widen)
+        for key in ("start_from", "model_options"):
+            require(not (self.members and getattr(self, key)), key, "none beside members, which have their own", getattr(self, key))
         taught = bool(self.teaching.models)
         require(taught or not self.unlabelled, "unlabelled", "none without teaching.models, whose labels it gets", ", ".join(self.unlabelled))
         objective = self.adversary.objective if self.adversary else "at"

@@ -155,14 +155,38 @@ def test_a_soup_is_the_mean_of_its_weights(small, tmp_path):
     assert curves.axes[1].get_ylabel() == "share of clips right"
     before = soup.read_bytes()
     assert go(small(epochs=0, start_from=parts[0], soup=parts[1:]), tmp_path / "soup")[0].read_bytes() == before
-    for changes, message in (({"epochs": 0}, "epochs: expected a positive number, or 0 with start_from"), ({"soup": parts}, "soup: expected start_from beside it")):
+    for changes, message in (({"epochs": 0}, "epochs: expected a positive number, or 0 with start_from"), ({"soup": parts}, "soup: expected start_from beside it"),
+                             ({"members": parts}, "model_options: expected none beside members")):
         with pytest.raises(ConfigError, match=message):
             small(**changes)
 
 
+def test_a_committee_gives_the_mean_of_its_members_probabilities_and_learns_on(small, tmp_path):
+    wide = {"model": "resnet", "model_options": {"widths": [4, 6], "energy_share": 0.1}}
+    parts = [str(go(small(epochs=1, **changes), tmp_path / f"{number}")[0]) for number, changes in enumerate(({}, wide))]
+    together = {"model_options": {}, "members": parts}
+    weights, _ = go(small(epochs=0, **together), tmp_path / "committee")
+    committee, clips = load_model(str(weights)), 0.1 * torch.randn(5, 16000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(committee(clips).exp(), sum(load_model(part)(clips).softmax(1) for part in parts) / 2)
+    card = json.loads(weights.with_suffix(".json").read_text())
+    assert card["architecture"] == "committee" and card["parameters"] == sum(json.loads((tmp_path / f"{n}/small.json").read_text())["parameters"] for n in range(2))
+    assert [member["model"] for member in card["configuration"]["members"]] == ["tc_resnet8", "resnet"] and card["recipe"]["members"] == parts
+    later, _ = go(small(epochs=1, adversary=Adversary(steps=[[0, 1]]), **together), tmp_path / "later")
+    assert any(not torch.equal(before, after) for before, after in zip(committee.parameters(), load_model(str(later)).parameters()))
+    again, _ = go(small(epochs=1, model="committee", model_options=card["configuration"], start_from=str(weights)), tmp_path / "again")
+    assert load_model(str(again)).labels == committee.labels
+
+
 @pytest.mark.parametrize("changes, kind, message", [
+    ({"members": ["nobody"], "model_options": {}}, DataError, "unknown pretrained model 'nobody'"),
+    ({"members": ["resnet", "tc_resnet8"], "model_options": {}}, ConfigError, "members: 'resnet' hears .*; expected the task's words in this order: yes, no, stop, _silence_"),
     ({"data": ["no/such/folder"]}, DataError, "no/such/folder"),
     ({"task": "sc9"}, ConfigError, "did you mean 'sc09'"),
+    ({"model": "committee", "model_options": {"members": []}}, ConfigError, "committee: members: expected one or more, got none"),
+    ({"model": "committee", "model_options": {"members": ["resnet"]}}, ConfigError, "committee: members: expected tables with 'model'"),
+    ({"model": "committee", "model_options": {"members": [{"model": "resnt"}]}}, ConfigError, "did you mean 'resnet'"),
+    ({"model": "committee", "model_options": {"members": [{"model": "resnet", "width": 3}]}}, ConfigError, "did you mean 'widths'"),
     ({"model": "resnt"}, ConfigError, "did you mean 'resnet'"),
     ({"model_options": {"width": [8]}}, ConfigError, "did you mean 'widths'"),
     ({"model_options": SMALL | {"widths": ["x", "y"]}}, ConfigError, "model_options"),
