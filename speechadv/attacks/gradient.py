@@ -67,7 +67,7 @@ class Lane:
     def advance(self, loss: str, full: bool, best: Best) -> None:
         """One step, and what was heard before it into `best`; clips that have reached the goal leave, unless `full`."""
         problem, iterate = self.problem, self.iterate
-        candidate = problem.bound.rough(iterate)
+        candidate = problem.bound.rough_of_allowed(iterate)
         logits, value, gradient = problem.gradient(candidate, loss)
         candidate, reached = confirmed(problem, candidate, problem.goal.reached(logits))
         best.offer(self.rows, candidate, value, reached, fresh=True)
@@ -82,7 +82,7 @@ class Lane:
 
     def look(self, loss: str, best: Best) -> None:
         """What is heard at the end, into `best`."""
-        candidate = self.problem.bound.rough(self.iterate)
+        candidate = self.problem.bound.rough_of_allowed(self.iterate)
         logits = self.problem.expected(candidate)
         candidate, reached = confirmed(self.problem, candidate, self.problem.goal.reached(logits))
         best.offer(self.rows, candidate, self.problem.goal.loss(logits, loss), reached)
@@ -133,9 +133,9 @@ def last_iterate(problem: Problem, start: Tensor, *, steps: int, rule: Plain, lo
     """
     iterate = start
     for _ in range(steps):
-        _, value, gradient = problem.gradient(problem.bound.rough(iterate), loss)
+        _, value, gradient = problem.gradient(problem.bound.rough_of_allowed(iterate), loss)
         iterate = rule.advance(problem.bound, iterate, gradient, value)
-    return problem.bound.rough(iterate)
+    return problem.bound.rough_of_allowed(iterate)
 
 
 def unit(waveforms: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ class Plain:
 
     def advance(self, bound: Bound, iterate: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
         """The next iterate (batch, time) from this one, the loss there (batch,) and the loss's gradient."""
-        return bound.project_(torch.addcmul(iterate, self.step_size * bound.size(), bound.steepest(self.smoothed(gradient))))
+        direction = bound.steepest(self.smoothed(gradient))  # a new tensor in every budget: the step is written over it
+        return bound.project_(torch.addcmul(iterate, self.step_size * bound.size(), direction, out=direction))
 
     def smoothed(self, gradient: Tensor) -> Tensor:
         """What the step follows."""

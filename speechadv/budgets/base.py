@@ -75,7 +75,7 @@ class Bound(ABC):
 
     @abstractmethod
     def steepest(self, gradient: Tensor) -> Tensor:
-        """The unit step along the gradient; `size() * steepest(gradient)` crosses the whole budget."""
+        """The unit step along the gradient, a new tensor; `size() * steepest(gradient)` crosses the whole budget."""
 
     @abstractmethod
     def size(self) -> Tensor:
@@ -88,6 +88,10 @@ class Bound(ABC):
     def rough(self, perturbation: Tensor) -> Tensor:
         """A perturbation on the 16-bit grid to look at while searching. The same as `quantise` unless that is too dear for every step."""
         return self.quantise(perturbation)
+
+    def rough_of_allowed(self, perturbation: Tensor) -> Tensor:
+        """The same of a perturbation that has been projected, where that is cheaper."""
+        return self.rough(perturbation)
 
     @property
     def rough_is_exact(self) -> bool:

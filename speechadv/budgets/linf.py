@@ -75,6 +75,9 @@ class BoundLinf(Bound):
         # The limits lie on the grid: rounding cannot leave them.
         return to_grid(perturbation).clamp_(*self.limits)
 
+    def rough_of_allowed(self, perturbation: Tensor) -> Tensor:
+        return to_grid(perturbation)  # between limits on the grid
+
     def random_start(self, generators: Sequence[torch.Generator]) -> Tensor:
         draws = uniform(generators, self.clean.shape[1:], self.clean.device)
         return self.project((2 * draws - 1) * self.limit)

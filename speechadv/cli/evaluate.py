@@ -33,6 +33,7 @@ def command(config, out, overrides, audio, threats, workers, threads, shard, eng
     when the same command is given again, and ends as if it had not been.
     """
     from .. import config as configs
+    from ..evaluation.engine import nursery
     from ..evaluation.settings import EvaluationConfig
     from ..evaluation.shards import parse_shard
     from .common import announce, check_writable, checked_device
@@ -41,6 +42,8 @@ def command(config, out, overrides, audio, threats, workers, threads, shard, eng
     overrides += () if audio is None else (f"audio='{audio}'",)
     settings, voice = configs.load(EvaluationConfig, config, overrides), Voice(as_json, quiet)
     part = parse_shard(shard)
+    if workers > 1 and engine == "local":
+        nursery()  # imports beside what follows
     announce(voice, *settings.models)
     check_writable(out)
     checked_device(device)

@@ -2,8 +2,11 @@
 import itertools
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.context
+import multiprocessing.forkserver
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -80,8 +83,8 @@ def _in_processes(items: Iterable[Block], worker: Doing, workers: int, threads: 
 
 def _one_pool(left: Iterator[Block], running: dict[int, Block], worker: Doing, workers: int, threads: int | None) -> Iterator[Done]:
     numbers, futures = itertools.count(), {}
-    setup = (worker.sendable(), threads or max(1, (os.cpu_count() or 1) // workers))
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, setup)
+    setup = (worker.sendable(), threads or max(1, (os.cpu_count() or 1) // workers), dict(os.environ))
+    pool = ProcessPoolExecutor(workers, nursery(), _begin, setup)
 
     def begin(item: Block) -> None:
         number = next(numbers)
@@ -102,9 +105,22 @@ def _one_pool(left: Iterator[Block], running: dict[int, Block], worker: Doing, w
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(worker: Doing, threads: int) -> None:
-    """Of a child process: the parent alone listens to Ctrl-C, and its end is the child's."""
+def nursery() -> multiprocessing.context.BaseContext:
+    """Where workers come from. On Linux they are forked from a process that has imported what they need and done nothing else, and begin at once; the first call starts it, and
+    it imports while this process goes on. Elsewhere that is not safe: each is started anew."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([f"{__package__}.nursery"])
+    multiprocessing.forkserver.ensure_running()
+    return context
+
+
+def _begin(worker: Doing, threads: int, environment: dict[str, str]) -> None:
+    """Of a child process: the parent alone listens to Ctrl-C, and its end is the child's. Variables may have been set since the nursery began."""
     global _worker
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     keep_freed()

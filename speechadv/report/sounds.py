@@ -90,7 +90,7 @@ def told(version: dict[str, Any]) -> dict[str, Any]:
 
 def contents(saved: Saved, sounds: Sounds) -> Iterator[tuple[str, str]]:
     """(ID, JSON) of each clip: its versions with their samples, and the masking threshold of the clean one. Raises InputError: a broken file."""
-    read = lru_cache(64)(lambda path: _Clean(saved.sound(path)))  # neighbouring clips share the clean file
+    read = lru_cache(1024)(lambda path: _Clean(saved.sound(path)))  # the cells of a run share their clean files; some 70 KB a second of sound
     for name, rows in sounds.groups.items():
         found = versions(rows)
         clean = read(found[0]["path"])
@@ -117,7 +117,7 @@ def threshold(wave: np.ndarray) -> str:
 
     from ..masking import MaskingModel
 
-    found = MaskingModel(SAMPLE_RATE).threshold_db(torch.from_numpy(wave)[None])[0].double().numpy()
+    found = MaskingModel(SAMPLE_RATE).threshold_db(torch.from_numpy(wave)[None])[0].numpy().astype(np.float64)
     return base64.b64encode(((found - THRESHOLD_FLOOR_DB) / THRESHOLD_STEP_DB).round().clip(0, 255).astype(np.uint8).tobytes()).decode("ascii")
 
 

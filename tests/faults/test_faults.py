@@ -186,16 +186,17 @@ def test_two_processes_on_one_folder(name, setting):
 
 
 def test_workers_end_with_a_killed_parent_and_a_dead_worker_is_replaced(setting, tmp_path):
-    """In a program of its own: workers are spawned, not forked. One dies: others go on. Then the parent is killed; begun again, the run ends as ever."""
+    """One worker dies: others go on. Then the parent is killed, and with it go they and the process that they were forked from; begun again, the run ends as ever."""
     case = setting.cases["evaluate"]
     with open(tmp_path / "log", "w") as log:
         process = subprocess.Popen([sys.executable, "-m", "speechadv", *case.arguments, "--workers", "2"], cwd=tmp_path, stdout=log, stderr=log)
     first, made = at_work(process, tmp_path, (), 0)
     os.kill(first[0], signal.SIGKILL)
     others, _ = at_work(process, tmp_path, first, made)
+    nurseries = nurseries_of(process.pid)
     process.kill()
     process.wait()
-    assert all(gone(worker) for worker in (*first, *others))
+    assert len(nurseries) == 1 and all(gone(each) for each in (*first, *others, *nurseries))
     assert run_in_child(case, tmp_path)[0] == 0 and setting.same("evaluate", tmp_path)
 
 
@@ -212,8 +213,17 @@ def at_work(process: subprocess.Popen, place: Path, before: tuple[int, ...], mad
 
 
 def workers_of(process: int) -> list[int]:
-    """Its children that hold a Worker (the resource tracker is none)."""
-    return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat") if parent(path) == process and b"spawn_main" in words_of(path)]
+    """The processes that hold a Worker."""
+    return [worker for nursery in nurseries_of(process) for worker in children(nursery)]
+
+
+def nurseries_of(process: int) -> list[int]:
+    """The one that workers are forked from, once it is there (the resource tracker is none)."""
+    return [child for child in children(process) if b"forkserver" in words_of(Path(f"/proc/{child}/stat"))]
+
+
+def children(process: int) -> list[int]:
+    return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat") if parent(path) == process]
 
 
 def words_of(path: Path) -> bytes:
