@@ -1,4 +1,5 @@
 """Items in, done items out: in this process, or in several on this machine."""
+import contextlib
 import itertools
 import multiprocessing
 import multiprocessing.connection
@@ -107,13 +108,14 @@ def _one_pool(left: Iterator[Block], running: dict[int, Block], worker: Doing, w
 
 def nursery() -> multiprocessing.context.BaseContext:
     """Where workers come from. On Linux they are forked from a process that has imported what they need and done nothing else, and begin at once; the first call starts it, and
-    it imports while this process goes on. Elsewhere that is not safe: each is started anew."""
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([f"{__package__}.nursery"])
-    multiprocessing.forkserver.ensure_running()
-    return context
+    it imports while this process goes on. Elsewhere that is not safe, and without room for its socket it cannot be: then each is started anew."""
+    if sys.platform == "linux":
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([f"{__package__}.nursery"])
+        with contextlib.suppress(OSError):  # no temporary folder, or one whose path is too long for a socket
+            multiprocessing.forkserver.ensure_running()
+            return context
+    return multiprocessing.get_context("spawn")
 
 
 def _begin(worker: Doing, threads: int, environment: dict[str, str]) -> None:

@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from speechadv import audio, config as configs
 from speechadv.errors import ConfigError, InputError, SpeechAdvError
 from speechadv.evaluation import rows as row_files
 from speechadv.evaluation import run as engine_run
+from speechadv.evaluation.blocks import Block, Done
 from speechadv.locks import locked
 from speechadv.evaluation.run import evaluate
 from speechadv.report.tables import write_tables
@@ -115,6 +118,44 @@ def test_two_processes_give_the_same_rows(finished, settings, tmp_path, files, n
     evaluate(settings(), tmp_path / "two", workers=2)
     mine, theirs = files(tmp_path / "two"), files(finished)
     assert {name for name in mine if mine[name] != theirs[name]} == set()
+
+
+@dataclass(frozen=True)
+class Nothing(Block):
+    """A block that asks for nothing."""
+
+    names: tuple
+    sound: np.ndarray
+    places: tuple
+
+
+class Telling:
+    """A worker that says which process it is in and what that was told."""
+
+    def sendable(self):
+        return self
+
+    def begin(self, threads):
+        self.threads = threads
+
+    def do(self, item):
+        return Done(item, rows=[{"process": os.getpid(), "told": os.environ.get("SPEECHADV_TOLD"), "threads": self.threads}])
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_workers_know_what_was_set_after_the_nursery_began(room, monkeypatch):
+    """Also where there is no room for its socket, and each is started anew."""
+    from speechadv.evaluation import engine
+
+    def full():
+        raise OSError("AF_UNIX path too long")
+
+    if not room:
+        monkeypatch.setattr("multiprocessing.forkserver.ensure_running", full)
+    assert engine.nursery().get_start_method() == ("forkserver" if room and sys.platform == "linux" else "spawn")
+    monkeypatch.setenv("SPEECHADV_TOLD", "late")
+    (row,) = [row for done in engine.Local(2, 1).run([Nothing(("clip",), np.zeros((1, 4), np.int16), (0,))], Telling()) for row in done.rows]
+    assert row["told"] == "late" and row["threads"] == 1 and row["process"] != os.getpid()
 
 
 def test_a_process_that_dies_is_replaced(monkeypatch, tmp_path):
