@@ -60,8 +60,7 @@ def committee_of(words: Sequence[str]) -> Committee:
         ConfigError: a member hears other words, or the same in another order, or at another rate.
         DataError: weights are damaged.
     """
-    paths = [Path(word) if Path(word).suffix == ".safetensors" else weights_path(word) for word in words]
-    cards, members = [read_card(path) for path in paths], [load_checkpoint(path) for path in paths]
+    cards, members = cards_of(words), [load_checkpoint(file_of(word)) for word in words]
     for word, card, member in zip(words, cards, members):
         if ":" in card["architecture"]:
             raise InputError(f"members: '{shown(word)}': expected a network of the package, got {shown(card['architecture'])}")
@@ -72,3 +71,13 @@ def committee_of(words: Sequence[str]) -> Committee:
     for own, member in zip(together.members, members):
         own.load_state_dict(member.state_dict())
     return together.train()
+
+
+def cards_of(words: Sequence[str]) -> list[dict[str, Any]]:
+    """The members' cards. Raises DataError."""
+    return [read_card(file_of(word)) for word in words]
+
+
+def file_of(word: str) -> Path:
+    """A member's weights. Raises DataError: no name of the package."""
+    return Path(word) if Path(word).suffix == ".safetensors" else weights_path(word)

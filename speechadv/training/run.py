@@ -20,7 +20,7 @@ from ..data.samples import bundled_folder
 from ..defenses import parse_defense
 from ..errors import ConfigError, DataError, InputError, shown
 from ..locks import locked
-from ..models.committee import Committee, committee_of
+from ..models.committee import Committee, cards_of, committee_of
 from ..models.further import identity, is_word, trainable
 from ..models.layers import count_parameters
 from ..models.pretrained import read_card, save_model
@@ -257,6 +257,8 @@ def card(config: TrainingConfig, model: nn.Module, trainer: Trainer, command: st
                "task": config.task, "labels": list(model.labels), "sample_rate": model.sample_rate,
                "data": ", ".join(map(str, folders)), "recipe": configs.as_dict(config), "training": how(config, trainer), "seed": config.seed,
                "command": command, "results": {"validation": results}}
+    if config.members:
+        content["members"] = [{key: member.get(key, "") for key in ("name", "sha256", "data", "command")} for member in cards_of(config.members)]
     return without_folders(content, [str(path) for path in (*folders, trainer.folder.absolute())])
 
 

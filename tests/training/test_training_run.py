@@ -1,6 +1,8 @@
 """Training runs of seconds: what they write, how they go on after a kill, what they refuse."""
+import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -172,6 +174,7 @@ def test_a_committee_gives_the_mean_of_its_members_probabilities_and_learns_on(s
     card = json.loads(weights.with_suffix(".json").read_text())
     assert card["architecture"] == "committee" and card["parameters"] == sum(json.loads((tmp_path / f"{n}/small.json").read_text())["parameters"] for n in range(2))
     assert [member["model"] for member in card["configuration"]["members"]] == ["tc_resnet8", "resnet"] and card["recipe"]["members"] == parts
+    assert [member["sha256"] for member in card["members"]] == [hashlib.sha256(Path(part).read_bytes()).hexdigest() for part in parts]
     later, _ = go(small(epochs=1, adversary=Adversary(steps=[[0, 1]]), **together), tmp_path / "later")
     assert any(not torch.equal(before, after) for before, after in zip(committee.parameters(), load_model(str(later)).parameters()))
     again, _ = go(small(epochs=1, model="committee", model_options=card["configuration"], start_from=str(weights)), tmp_path / "again")
