@@ -3,4 +3,9 @@ import signal
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone listens to Ctrl-C, while this process imports too
 
+from ..masking import compiled  # noqa: E402, F401
+from ..registry import names  # noqa: E402
 from . import work  # noqa: E402, F401
+
+for kind in ("model", "budget", "attack", "defense"):
+    names(kind)
