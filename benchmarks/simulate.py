@@ -130,7 +130,7 @@ def measured(row: float, issue: float) -> list[dict]:
     tasks = [(one["attack_seconds"] + one["scoring_seconds"], one["rows"]) for one in items]
     rows = []
     for workers, wall in walls.items():
-        calm = Machine(workers, a_node=workers, start=0.0, row=row, issue=issue, failures_a_day=0.0, slow_share=0.0, spread=0.0)  # they import while the parent begins
+        calm = Machine(workers, a_node=workers, start=spawn if workers > 1 else 0.0, row=row, issue=issue, failures_a_day=0.0, slow_share=0.0, spread=0.0)
         predicted = fixed + simulate(tasks, calm).seconds
         rows.append({"workers": workers, "predicted_seconds": round(predicted, 2), "measured_seconds": round(wall, 2), "ratio": round(predicted / wall, 3),
                      "items": len(tasks), "item_seconds": round(sum(seconds for seconds, _ in tasks), 2), "fixed_seconds": round(fixed, 2),
