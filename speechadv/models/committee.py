@@ -1,4 +1,4 @@
-"""Several networks as one, in one file: members that were trained apart, or see sound differently, seldom err on the same clips."""
+"""Several networks as one, in one file."""
 import math
 from pathlib import Path
 from typing import Any, Sequence
