@@ -5,6 +5,7 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.context
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 import sys
@@ -112,10 +113,21 @@ def nursery() -> multiprocessing.context.BaseContext:
     if sys.platform == "linux":
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([f"{__package__}.nursery"])
-        with contextlib.suppress(OSError):  # no temporary folder, or one whose path is too long for a socket
+        with contextlib.suppress(OSError), _deaf_children():  # no temporary folder, or one whose path is too long for a socket
             multiprocessing.forkserver.ensure_running()
             return context
     return multiprocessing.get_context("spawn")
+
+
+@contextlib.contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes that begin within hear no Ctrl-C, not even while they import."""
+    multiprocessing.resource_tracker.ensure_running()  # it would end the blocking
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(worker: Doing, threads: int, environment: dict[str, str]) -> None:
