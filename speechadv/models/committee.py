@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, InputError, shown
 from ..registry import create, register
-from .pretrained import load_checkpoint, read_card, weights_path
+from .pretrained import build, card_path, load_checkpoint, read_card, weights_path
 
 DEFAULT = ({"model": "resnet"}, {"model": "resnet"})
 
@@ -56,9 +56,9 @@ def committee_of(words: Sequence[str]) -> Committee:
         words: for each member a name of the package or `path/to/NAME.safetensors`, its card beside it.
 
     Raises:
-        InputError: a word names something else, or a network that is no entry of the registry.
+        InputError: a network that is no entry of the registry.
         ConfigError: a member hears other words, or the same in another order, or at another rate.
-        DataError: weights are damaged.
+        DataError: a word names neither, or its weights are damaged.
     """
     cards, members = cards_of(words), [load_checkpoint(file_of(word)) for word in words]
     for word, card, member in zip(words, cards, members):
@@ -67,9 +67,9 @@ def committee_of(words: Sequence[str]) -> Committee:
         if (list(member.labels), member.sample_rate) != (list(members[0].labels), members[0].sample_rate):
             raise ConfigError(f"members: '{shown(word)}' hears {', '.join(member.labels)} at {member.sample_rate} Hz; expected the words of '{shown(words[0])}' in its "
                               f"order, {', '.join(members[0].labels)}, at {members[0].sample_rate} Hz")
-    together = Committee(members[0].labels, members[0].sample_rate, [{"model": card["architecture"], **card["configuration"]} for card in cards])
-    for own, member in zip(together.members, members):
-        own.load_state_dict(member.state_dict())
+    configuration = {"members": [{"model": card["architecture"], **card["configuration"]} for card in cards]}
+    together = build(cards[0] | {"architecture": "committee", "configuration": configuration}, card_path(file_of(words[0])))
+    together.members = nn.ModuleList(members)
     return together.train()
 
 

@@ -90,7 +90,7 @@ def told(version: dict[str, Any]) -> dict[str, Any]:
 
 def contents(saved: Saved, sounds: Sounds) -> Iterator[tuple[str, str]]:
     """(ID, JSON) of each clip: its versions with their samples, and the masking threshold of the clean one. Raises InputError: a broken file."""
-    read = lru_cache(1024)(lambda path: _Clean(saved.sound(path)))  # the cells of a run share their clean files; some 70 KB a second of sound
+    read = lru_cache(256)(lambda path: _Clean(saved.sound(path)))  # the cells of a run share their clean files; some 70 KB a second of sound
     for name, rows in sounds.groups.items():
         found = versions(rows)
         clean = read(found[0]["path"])

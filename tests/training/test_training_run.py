@@ -167,7 +167,9 @@ def test_a_committee_gives_the_mean_of_its_members_probabilities_and_learns_on(s
     wide = {"model": "resnet", "model_options": {"widths": [4, 6], "energy_share": 0.1}}
     parts = [str(go(small(epochs=1, **changes), tmp_path / f"{number}")[0]) for number, changes in enumerate(({}, wide))]
     together = {"model_options": {}, "members": parts}
+    state = torch.random.get_rng_state()
     weights, _ = go(small(epochs=0, **together), tmp_path / "committee")
+    assert torch.equal(torch.random.get_rng_state(), state)
     committee, clips = load_model(str(weights)), 0.1 * torch.randn(5, 16000, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(committee(clips).exp(), sum(load_model(part)(clips).softmax(1) for part in parts) / 2)
