@@ -119,6 +119,21 @@ def test_a_step_goes_uphill_and_is_finite(budget, clips, wild):
     assert bound.steepest(torch.zeros_like(wild)).isfinite().all()
 
 
+def test_a_direction_may_be_written_to(budget, clips, wild):
+    """The loop writes the step over it."""
+    bound, before = budget.bind(clips), wild.clone()
+    first = bound.steepest(wild)
+    kept = first.clone()
+    first.fill_(7)
+    assert torch.equal(wild, before) and torch.equal(bound.steepest(wild), kept)
+
+
+def test_the_fast_rounding_of_what_is_allowed_is_the_plain_one(budget, clips, wild):
+    bound = budget.bind(clips)
+    for allowed in (bound.project(wild), bound.project(0.01 * wild), bound.random_start(clip_generators(0, "cell", CASES))):
+        assert torch.equal(bound.rough_of_allowed(allowed), bound.rough(allowed))
+
+
 def test_a_part_of_the_clips_is_the_same_budget(budget, clips, wild):
     bound, index = budget.bind(clips), torch.tensor([4, 0])
     part = bound.select(index)
@@ -129,7 +144,7 @@ def test_a_part_of_the_clips_is_the_same_budget(budget, clips, wild):
 def test_nothing_that_comes_in_is_changed(budget, clips, wild):
     before = clips.clone(), wild.clone()
     bound = budget.bind(clips)
-    for call in (bound.project, bound.quantise, bound.rough, bound.steepest, bound.satisfied, bound.distance):
+    for call in (bound.project, bound.quantise, bound.rough, bound.rough_of_allowed, bound.steepest, bound.satisfied, bound.distance):
         call(wild)
     assert torch.equal(clips, before[0]) and torch.equal(wild, before[1])
 
